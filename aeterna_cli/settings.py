@@ -1,0 +1,212 @@
+"""What a deployment looks like to this tool: one profile, every store, no secret in the file.
+
+Order, the first that says something wins: flags, ``AETERNA_*`` environment, the profile in
+``config.toml``, defaults. Secrets come from files (``*_file``) or the environment, never from argv
+and never from the configuration file.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+Environment = Literal["lab", "development", "staging", "production"]
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+FilePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Section(BaseModel):
+    """A part of the settings. Unknown keys are errors: a misspelt option must not be ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TlsSettings(Section):
+    """How a connection is protected. ``server_name`` overrides the name that is verified."""
+
+    enabled: bool = False
+    ca_file: FilePath | None = None
+    certificate_file: FilePath | None = None
+    key_file: FilePath | None = None
+    server_name: str | None = None
+
+
+class PasswordSettings(Section):
+    """A secret read from a file or handed in by the environment."""
+
+    password_file: FilePath | None = None
+    password: SecretStr | None = None
+
+    def secret(self) -> str | None:
+        """The password, or None where the server wants none.
+
+        The file is read at every call, so a rotated secret is seen without a restart.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is not None:
+            from aeterna_cli.errors import UsageError
+
+            try:
+                return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            except OSError as error:
+                raise UsageError(
+                    "password_file_unreadable",
+                    f"cannot read the password file {self.password_file}: {error.strerror}",
+                    hint="check the path and its permissions",
+                ) from error
+        return None
+
+
+class PostgresSettings(PasswordSettings):
+    host: str = "127.0.0.1"
+    port: int = 5432
+    database: str = "postgres"
+    user: str = "aeterna_backup"
+    tls: TlsSettings = TlsSettings()
+    replica: str | None = Field(default=None, description="host:port of a replica for base backups")
+    connect_timeout: float = 10
+    statement_timeout: float = 0
+    bin_dir: FilePath | None = Field(default=None, description="programs of the server's major")
+    receiver_slot: str = "aeterna_wal"
+    application_name: str = "aeterna-cli"
+    marker_user: str | None = None
+
+
+class QdrantSettings(Section):
+    url: str = "http://127.0.0.1:6333"
+    api_key_file: FilePath | None = None
+    api_key: SecretStr | None = None
+    tls: TlsSettings = TlsSettings()
+    timeout: float = 60
+
+    def secret(self) -> str | None:
+        return PasswordSettings(password=self.api_key, password_file=self.api_key_file).secret()
+
+
+class RedisSettings(PasswordSettings):
+    host: str = "127.0.0.1"
+    port: int = 6379
+    database: int = 0
+    user: str | None = None
+    tls: TlsSettings = TlsSettings()
+    timeout: float = 30
+    server_binary: FilePath | None = Field(default=None, description="valkey- or redis-server")
+
+
+class RepositorySettings(Section):
+    """``url`` is ``s3://bucket/prefix`` or a directory."""
+
+    url: str = ""
+    endpoint_url: str | None = None
+    region: str = "us-east-1"
+    access_key_id: str | None = None
+    secret_access_key_file: FilePath | None = None
+    secret_access_key: SecretStr | None = None
+    path_style: bool = True
+    tls: TlsSettings = TlsSettings()
+    timeout: float = 60
+    part_bytes: int = Field(default=8 << 20, ge=5 << 20, le=64 << 20)
+    volume_bytes: int = Field(default=1 << 30, ge=1 << 20, le=1 << 30)
+
+    def secret(self) -> str | None:
+        return PasswordSettings(
+            password=self.secret_access_key, password_file=self.secret_access_key_file
+        ).secret()
+
+
+class KeySettings(Section):
+    """Which key service wraps the backups' identities, and who else can open them."""
+
+    provider: Literal["vault", "local-file"] = "vault"
+    address: str = "http://127.0.0.1:8200"
+    token_file: FilePath | None = None
+    token: SecretStr | None = None
+    namespace: str | None = None
+    mount: str = "transit"
+    key_name: str = "aeterna-backup"
+    key_file: FilePath | None = None
+    tls: TlsSettings = TlsSettings()
+    timeout: float = 30
+    offline_recipients: tuple[str, ...] = ()
+    signing_key_file: FilePath | None = None
+
+    def secret(self) -> str | None:
+        return PasswordSettings(password=self.token, password_file=self.token_file).secret()
+
+
+class ServerHooks(Section):
+    """Programs that stop and start one store's server; argument lists, never a shell line."""
+
+    stop: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    data_dir: FilePath | None = None
+
+
+class ServerControlSettings(Section):
+    kind: Literal["none", "hooks", "lab"] = "none"
+    lab_dir: FilePath | None = None
+    timeout: float = 120
+    postgres: ServerHooks = ServerHooks()
+    redis: ServerHooks = ServerHooks()
+    qdrant: ServerHooks = ServerHooks()
+
+
+class OrphanRule(Section):
+    """Which rows of a table have a point of the same id in which collections.
+
+    ``collections`` are shell patterns of collection names.
+    """
+
+    table: str = "public.memory_entries"
+    id_column: str = "id"
+    collections: tuple[str, ...] = ("memories-*", "memory_embeddings", "aeterna_*")
+
+
+class RestoreSettings(Section):
+    """Hook programs run between "data in place" and "serving", and how orphans are judged."""
+
+    hooks: tuple[tuple[str, ...], ...] = ()
+    sql_hooks: tuple[FilePath, ...] = ()
+    orphan_rules: tuple[OrphanRule, ...] = (OrphanRule(),)
+    feeder_segments: int = Field(default=8, ge=1, le=64)
+
+
+class RetentionSettings(Section):
+    window_days: int = Field(default=30, ge=0)
+    keep_last: int = Field(default=7, ge=1)
+    minimum: int = Field(default=2, ge=1)
+
+
+class TargetSettings(Section):
+    """The promises of the deployment, in seconds."""
+
+    rto: int = 900
+    rto_postgres: int = 300
+    rto_qdrant: int = 600
+    rto_redis: int = 120
+    rpo: int = 300
+
+
+class Profile(Section):
+    """One deployment."""
+
+    environment: Environment = "production"
+    deployment: str = ""
+    postgres: PostgresSettings = PostgresSettings()
+    qdrant: QdrantSettings = QdrantSettings()
+    redis: RedisSettings = RedisSettings()
+    repository: RepositorySettings = RepositorySettings()
+    keys: KeySettings = KeySettings()
+    server_control: ServerControlSettings = ServerControlSettings()
+    restore: RestoreSettings = RestoreSettings()
+    retention: RetentionSettings = RetentionSettings()
+    targets: TargetSettings = TargetSettings()
+
+
+JsonTree = dict[str, Any]

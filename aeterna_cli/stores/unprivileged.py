@@ -1,0 +1,62 @@
+"""Run a program that refuses to be root, without making a user.
+
+PostgreSQL will not start as uid 0. In a user namespace that maps us to ``nobody`` the program sees
+another uid while every file stays ours; ``unshare`` execs, so the child's pid is the program's.
+Where namespaces are refused (some containers) ``setpriv`` really drops to ``nobody``; the data
+directory must then belong to it. It is a convenience, not a security border.
+Source: util-linux unshare(1), setpriv(1); initdb looks the effective uid up in passwd.
+"""
+
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+Mode = Literal["as-is", "user-namespace", "setpriv"]
+
+
+def _nobody() -> tuple[int, int]:
+    entry = pwd.getpwnam("nobody")
+    return entry.pw_uid, entry.pw_gid
+
+
+@functools.cache
+def mode() -> Mode:
+    """How programs are started here; probed once per process."""
+    if os.geteuid() != 0:
+        return "as-is"
+    uid, gid = _nobody()
+    probe = ["unshare", "--user", f"--map-user={uid}", f"--map-group={gid}", "--", "id", "-u"]
+    try:
+        answer = subprocess.run(probe, capture_output=True, text=True, timeout=5, check=False)
+    except OSError:
+        return "setpriv"
+    return "user-namespace" if answer.stdout.strip() == str(uid) else "setpriv"
+
+
+def wrap(command: Sequence[str | Path]) -> list[str]:
+    """The command as it must be started so that it does not run as root."""
+    words = [str(word) for word in command]
+    if mode() == "as-is":
+        return words
+    uid, gid = _nobody()
+    if mode() == "user-namespace":
+        return ["unshare", "--user", f"--map-user={uid}", f"--map-group={gid}", "--", *words]
+    search = "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"
+    drop = f"--reuid={uid}", f"--regid={gid}", "--clear-groups"
+    return ["setpriv", *drop, *search, "--", *words]
+
+
+def own(directory: Path) -> None:
+    """Give a tree to the uid that ``wrap`` runs as; only ``setpriv`` needs it."""
+    if mode() != "setpriv":
+        return
+    uid, gid = _nobody()
+    for root, folders, files in os.walk(directory):
+        for name in (".", *folders, *files):
+            os.chown(Path(root, name), uid, gid, follow_symlinks=False)
+    shutil.chown(directory, uid, gid)
