@@ -1,0 +1,107 @@
+"""What a command gets: its flags, the profile, the streams, and stores that open on first use."""
+
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aeterna_cli import profiles
+from aeterna_cli.output.console import Output
+from aeterna_cli.signals import Stop
+
+if TYPE_CHECKING:
+    from aeterna_cli.profiles import LoadedProfile
+    from aeterna_cli.settings import Profile
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The shared flags as they were typed. Commands that only read have the defaults."""
+
+    profile: str | None = None
+    output: str | None = None
+    quiet: bool = False
+    debug: bool = False
+    dry_run: bool = False
+    yes: bool = False
+    reason: str | None = None
+    change: str | None = None
+    confirm: str | None = None
+    break_glass: str | None = None
+
+
+def actor() -> str:
+    """Who does this: ``AETERNA_ACTOR`` (a person or service identity), else user@host."""
+    named = os.environ.get("AETERNA_ACTOR")
+    return named or f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Context:
+    """One command's surroundings. Nothing is opened before it is asked for."""
+
+    def __init__(self, flags: Flags, out: Output, loaded: "LoadedProfile | None") -> None:
+        self.flags = flags
+        self.out = out
+        self.stop = Stop()
+        self.clock = utc_now
+        self._loaded = loaded
+
+    @classmethod
+    @contextmanager
+    def open(cls, flags: Flags, *, needs_profile: bool) -> Iterator["Context"]:
+        """The context of one command; closes what the command opened."""
+        out = Output(flags.output, quiet=flags.quiet)
+        loaded = profiles.load(flags.profile) if needs_profile else None
+        context = cls(flags, out, loaded)
+        context.stop.install()
+        try:
+            yield context
+        finally:
+            out.close()
+
+    @property
+    def loaded(self) -> "LoadedProfile":
+        if self._loaded is None:
+            self._loaded = profiles.load(self.flags.profile)
+        return self._loaded
+
+    @property
+    def profile_name(self) -> str:
+        return self.loaded.name
+
+    @property
+    def profile(self) -> "Profile":
+        profile: Profile = self.loaded.values
+        return profile
+
+    @property
+    def state_directory(self) -> Path:
+        return profiles.state_directory(self.profile_name)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody is there to answer: both ends of the conversation are a terminal."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    @property
+    def reason(self) -> str:
+        return self.flags.reason or os.environ.get("AETERNA_REASON", "")
+
+    @property
+    def change(self) -> str:
+        return self.flags.change or os.environ.get("AETERNA_CHANGE", "")
+
+    @cached_property
+    def origins(self) -> Mapping[str, Any]:
+        return self.loaded.origins

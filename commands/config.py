@@ -1,0 +1,40 @@
+"""``aeterna-cli config``: profiles, and where their values come from."""
+
+from typing import Annotated
+
+import typer
+
+from aeterna_cli.context import Context
+from aeterna_cli.options import changing, group, reading
+from aeterna_cli.workflows.config import init, show
+
+app = group("config", "Profiles: which deployments there are and where each value comes from.")
+
+
+@changing(app, "init", needs_profile=False)
+def init_(
+    ctx: Context,
+    name: Annotated[str, typer.Argument(help="The new profile's name.")] = "production",
+    environment: Annotated[
+        str, typer.Option("--environment", help="lab, development, staging or production.")
+    ] = "production",
+) -> None:
+    """Write a commented profile to fill in. An existing one is never touched.
+
+    Example: aeterna-cli config init prod-eu --environment production
+    """
+    ctx.out.result(init.run(name, environment))
+
+
+@reading(app, "show")
+def show_(
+    ctx: Context,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Say for each value which layer set it.")
+    ] = False,
+) -> None:
+    """Show the profile as it is in force; secrets are named, never shown.
+
+    Example: aeterna-cli config show --origin -o json
+    """
+    ctx.out.result(show.run(ctx.loaded, origin))
