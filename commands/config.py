@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from aeterna_cli.context import Context
-from aeterna_cli.options import changing, group, reading
+from aeterna_cli.options import group, reading
 from aeterna_cli.workflows.config import init, show
 
 app = group("config", "Profiles: which deployments there are and where each value comes from.")
 
 
-@changing(app, "init", needs_profile=False)
+@reading(app, "init", needs_profile=False)
 def init_(
     ctx: Context,
     name: Annotated[str, typer.Argument(help="The new profile's name.")] = "production",
