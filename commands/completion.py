@@ -159,20 +159,20 @@ def zsh() -> str:
         "esac",
         'case "$route" in',
     ]
-    for leaf in leaves:
-        by_words = {other.words: other for other in leaves}
-        entries = [
-            f"'{name}:{_first_line(by_words[(*leaf.words, name)].help)}'" for name in leaf.children
-        ]
-        entries += [
-            f"'{name}:{_first_line(option.help)}'"
-            for option in leaf.options
-            for name in option.names
-        ]
-        route = " ".join(leaf.words)
-        lines.append(f"  '{route}') candidates=({' '.join(entries)} '--help:Show help') ;;")
+    lines += [_zsh_candidates(leaf, leaves) for leaf in leaves]
     lines += ["esac", f"_describe '{PROGRAM}' candidates", ""]
     return "\n".join(lines)
+
+
+def _zsh_candidates(leaf: Leaf, leaves: list[Leaf]) -> str:
+    by_words = {other.words: other for other in leaves}
+    entries = [
+        f"'{name}:{_first_line(by_words[(*leaf.words, name)].help)}'" for name in leaf.children
+    ]
+    entries += [
+        f"'{name}:{_first_line(option.help)}'" for option in leaf.options for name in option.names
+    ]
+    return f"  '{' '.join(leaf.words)}') candidates=({' '.join(entries)} '--help:Show help') ;;"
 
 
 def fish() -> str:
