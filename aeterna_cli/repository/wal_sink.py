@@ -61,9 +61,9 @@ class ChunkSink:
             room = min(MAX_CHUNK - len(self._pending), border - position)
             if not self._pending:
                 self._since = monotonic()
-            self._pending += data[:room]
-            data = data[room:]
-            if len(self._pending) >= MAX_CHUNK or position + room >= border:
+            taken, data = data[:room], data[room:]
+            self._pending += taken
+            if len(self._pending) >= MAX_CHUNK or position + len(taken) >= border:
                 self.flush()
 
     def tick(self) -> None:
