@@ -5,7 +5,7 @@ _aeterna_cli() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="${COMP_WORDS[i]}"
     case "$path $word" in
-      " config" | " config init" | " config show") path="$path $word" ;;
+      " config" | " config init" | " config show" | " lab" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up") path="$path $word" ;;
     esac
   done
   case "$prev" in
@@ -18,13 +18,20 @@ _aeterna_cli() {
       local names="latest $(cat "$cache/backups" 2>/dev/null)"
       COMPREPLY=($(compgen -W "$names" -- "$cur"))
       return ;;
-    --environment | --profile | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --change | --environment | --profile | --reason | --scale | --seed | --without | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$path" in
-    "") COMPREPLY=($(compgen -W "config --help --version" -- "$cur")) ;;
+    "") COMPREPLY=($(compgen -W "config lab --help --version" -- "$cur")) ;;
     " config") COMPREPLY=($(compgen -W "init show --help" -- "$cur")) ;;
     " config init") COMPREPLY=($(compgen -W "--debug --environment --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " config show") COMPREPLY=($(compgen -W "--debug --help --origin --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " lab") COMPREPLY=($(compgen -W "down env reset seed status up --help" -- "$cur")) ;;
+    " lab down") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " lab env") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " lab reset") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
+    " lab seed") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --scale --seed -o -p -q" -- "$cur")) ;;
+    " lab status") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " lab up") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --without -o -p -q" -- "$cur")) ;;
   esac
 }
 complete -F _aeterna_cli aeterna-cli

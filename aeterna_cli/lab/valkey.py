@@ -62,10 +62,10 @@ class Valkey:
     def settle(self, place: Place) -> None:
         """The append-only file is on when this returns, whatever the data directory came with."""
         self.check(place)
-        with _client(place) as client:
-            if client.config_get("appendonly")["appendonly"] == "no":
-                client.config_set("appendonly", "yes")
-            state = client.info("persistence")
+        with client(place) as server:
+            if server.config_get("appendonly")["appendonly"] == "no":
+                server.config_set("appendonly", "yes")
+            state = server.info("persistence")
             if state["aof_rewrite_in_progress"] or not state["aof_enabled"]:
                 raise NotReady("it is writing its first append-only file")
 
@@ -73,13 +73,13 @@ class Valkey:
         import redis
 
         try:
-            with _client(place) as client:
-                client.ping()
+            with client(place) as server:
+                server.ping()
         except redis.RedisError as error:
             raise NotReady(str(error)) from error
 
 
-def _client(place: Place) -> "redis.Redis":
+def client(place: Place) -> "redis.Redis":
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry

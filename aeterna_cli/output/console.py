@@ -110,6 +110,13 @@ class Output:
         lines += [f"  next: {step}" for step in error.next_steps]
         self.stderr.write("\n".join(lines) + "\n")
 
+    def ask(self, question: str) -> str:
+        """A line typed as the answer; the question goes to stderr."""
+        self.close()
+        self.stderr.write(question)
+        self.stderr.flush()
+        return sys.stdin.readline()
+
     def _line(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self.json_log:
             moment = rfc3339(datetime.now(UTC))

@@ -1,0 +1,71 @@
+"""Filling a lab, once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from aeterna_cli.errors import RefusedError
+from aeterna_cli.lab.part import NotReady, Place
+from aeterna_cli.lab.seed import keys, points, rows
+from aeterna_cli.lab.seed.tenants import tenants
+
+DEFAULT_SEED = 1
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """What a seed wrote; zeros and ``fresh`` False where the same seed was there already."""
+
+    seed: int
+    scale: float
+    tenants: int
+    rows: int
+    points: int
+    keys: int
+    seconds: float
+    fresh: bool
+
+
+def seed_lab(
+    place: Place, *, seed: int = DEFAULT_SEED, scale: float = 1.0, tell: Callable[[str], None]
+) -> Seeded:
+    """The same data for the same seed and scale; does nothing where they are there already.
+
+    Rows come last and all at once: a seed that was cut off is simply repeated.
+    ``RefusedError('lab_not_empty')`` where something else is in the database.
+    """
+    began = monotonic()
+    everyone = tenants(scale)
+    try:
+        found = rows.seeded(place)
+        if found == {"seed": seed, "scale": scale}:
+            return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, fresh=False)
+        if found is not None or rows.occupied(place):
+            raise RefusedError(
+                "lab_not_empty",
+                "the lab's database holds other data already",
+                hint=f"it was seeded with {found}" if found else "tables that no seed made",
+                next_steps=["aeterna-cli lab reset --yes", "aeterna-cli lab up"],
+            )
+        tell("writing points")
+        count_points = points.write(place, seed, everyone)
+        tell("writing keys")
+        count_keys = keys.write(place, seed, everyone)
+        tell("writing rows")
+        count_rows = rows.write(place, seed, scale, everyone)
+    except NotReady as error:
+        raise RefusedError(
+            "lab_not_running",
+            f"the lab does not answer: {error}",
+            next_steps=["aeterna-cli lab up"],
+        ) from error
+    return Seeded(
+        seed,
+        scale,
+        len(everyone),
+        count_rows,
+        count_points,
+        count_keys,
+        monotonic() - began,
+        fresh=True,
+    )

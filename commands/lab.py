@@ -1,0 +1,74 @@
+"""``aeterna-cli lab``: real servers on this machine to learn, test and drill with."""
+
+from typing import Annotated
+
+import typer
+
+from aeterna_cli.context import Context
+from aeterna_cli.options import changing, group, reading
+from aeterna_cli.workflows.lab import down, env, reset, seed, status, up
+
+app = group("lab", "Real servers on this machine: PostgreSQL, Valkey, S3, OpenBao, Qdrant engine.")
+
+
+@reading(app, "up", needs_profile=False)
+def up_(
+    ctx: Context,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", metavar="PART", help="Leave a part out.")
+    ] = None,
+) -> None:
+    """Start the lab, or what of it does not run. Its data stays from the last time.
+
+    Example: aeterna-cli lab up --without qdrant
+    """
+    ctx.out.result(up.run(ctx, without or ()))
+
+
+@reading(app, "down", needs_profile=False)
+def down_(ctx: Context) -> None:
+    """Stop every process of the lab. The data stays.
+
+    Example: aeterna-cli lab down
+    """
+    ctx.out.result(down.run(ctx))
+
+
+@reading(app, "status", needs_profile=False)
+def status_(ctx: Context) -> None:
+    """Show every part as it answers now.
+
+    Example: aeterna-cli lab status -o json
+    """
+    ctx.out.result(status.run())
+
+
+@reading(app, "env", needs_profile=False)
+def env_(ctx: Context) -> None:
+    """Print variables for psql, S3 clients and others; file names instead of secrets.
+
+    Example: eval "$(aeterna-cli lab env -o table)"
+    """
+    ctx.out.result(env.run())
+
+
+@reading(app, "seed", needs_profile=False)
+def seed_(
+    ctx: Context,
+    scale: Annotated[float, typer.Option("--scale", help="1 is about 6,000 memories.")] = 1.0,
+    number: Annotated[int, typer.Option("--seed", help="Another number, other data.")] = 1,
+) -> None:
+    """Fill the lab with tenants; the same data for the same seed and scale.
+
+    Example: aeterna-cli lab seed --scale 10
+    """
+    ctx.out.result(seed.run(ctx, scale, number))
+
+
+@changing(app, "reset", needs_profile=False)
+def reset_(ctx: Context) -> None:
+    """Stop the lab and delete its data, secrets and backups.
+
+    Example: aeterna-cli lab reset --yes
+    """
+    ctx.out.result(reset.run(ctx))
