@@ -1,22 +1,20 @@
 """What a command gets: its flags, the profile, the streams, and stores that open on first use."""
 
-import getpass
 import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aeterna_cli import profiles
-from aeterna_cli.output.console import Output
 from aeterna_cli.signals import Stop
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aeterna_cli.output.console import Output
     from aeterna_cli.profiles import LoadedProfile
     from aeterna_cli.settings import Profile
 
@@ -39,6 +37,9 @@ class Flags:
 
 def actor() -> str:
     """Who does this: ``AETERNA_ACTOR`` (a person or service identity), else user@host."""
+    import getpass
+    import socket
+
     named = os.environ.get("AETERNA_ACTOR")
     return named or f"{getpass.getuser()}@{socket.gethostname()}"
 
@@ -50,7 +51,7 @@ def utc_now() -> datetime:
 class Context:
     """One command's surroundings. Nothing is opened before it is asked for."""
 
-    def __init__(self, flags: Flags, out: Output, loaded: "LoadedProfile | None") -> None:
+    def __init__(self, flags: Flags, out: "Output", loaded: "LoadedProfile | None") -> None:
         self.flags = flags
         self.out = out
         self.stop = Stop()
@@ -61,6 +62,9 @@ class Context:
     @contextmanager
     def open(cls, flags: Flags, *, needs_profile: bool) -> Iterator["Context"]:
         """The context of one command; closes what the command opened."""
+        from aeterna_cli import profiles
+        from aeterna_cli.output.console import Output
+
         out = Output(flags.output, quiet=flags.quiet)
         loaded = profiles.load(flags.profile) if needs_profile else None
         context = cls(flags, out, loaded)
@@ -73,6 +77,8 @@ class Context:
     @property
     def loaded(self) -> "LoadedProfile":
         if self._loaded is None:
+            from aeterna_cli import profiles
+
             self._loaded = profiles.load(self.flags.profile)
         return self._loaded
 
@@ -86,7 +92,9 @@ class Context:
         return profile
 
     @property
-    def state_directory(self) -> Path:
+    def state_directory(self) -> "Path":
+        from aeterna_cli import profiles
+
         return profiles.state_directory(self.profile_name)
 
     @property

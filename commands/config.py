@@ -6,7 +6,6 @@ import typer
 
 from aeterna_cli.context import Context
 from aeterna_cli.options import group, reading
-from aeterna_cli.workflows.config import init, show
 
 app = group("config", "Profiles: which deployments there are and where each value comes from.")
 
@@ -23,6 +22,8 @@ def init_(
 
     Example: aeterna-cli config init prod-eu --environment production
     """
+    from aeterna_cli.workflows.config import init
+
     ctx.out.result(init.run(name, environment))
 
 
@@ -37,4 +38,6 @@ def show_(
 
     Example: aeterna-cli config show --origin -o json
     """
+    from aeterna_cli.workflows.config import show
+
     ctx.out.result(show.run(ctx.loaded, origin))

@@ -6,7 +6,6 @@ import typer
 
 from aeterna_cli.context import Context
 from aeterna_cli.options import changing, group, reading
-from aeterna_cli.workflows.lab import down, env, reset, seed, status, up
 
 app = group("lab", "Real servers on this machine: PostgreSQL, Valkey, S3, OpenBao, Qdrant engine.")
 
@@ -22,6 +21,8 @@ def up_(
 
     Example: aeterna-cli lab up --without qdrant
     """
+    from aeterna_cli.workflows.lab import up
+
     ctx.out.result(up.run(ctx, without or ()))
 
 
@@ -31,6 +32,8 @@ def down_(ctx: Context) -> None:
 
     Example: aeterna-cli lab down
     """
+    from aeterna_cli.workflows.lab import down
+
     ctx.out.result(down.run(ctx))
 
 
@@ -40,6 +43,8 @@ def status_(ctx: Context) -> None:
 
     Example: aeterna-cli lab status -o json
     """
+    from aeterna_cli.workflows.lab import status
+
     ctx.out.result(status.run())
 
 
@@ -49,6 +54,8 @@ def env_(ctx: Context) -> None:
 
     Example: eval "$(aeterna-cli lab env -o table)"
     """
+    from aeterna_cli.workflows.lab import env
+
     ctx.out.result(env.run())
 
 
@@ -62,6 +69,8 @@ def seed_(
 
     Example: aeterna-cli lab seed --scale 10
     """
+    from aeterna_cli.workflows.lab import seed
+
     ctx.out.result(seed.run(ctx, scale, number))
 
 
@@ -71,4 +80,6 @@ def reset_(ctx: Context) -> None:
 
     Example: aeterna-cli lab reset --yes
     """
+    from aeterna_cli.workflows.lab import reset
+
     ctx.out.result(reset.run(ctx))

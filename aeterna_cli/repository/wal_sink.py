@@ -42,6 +42,15 @@ class ChunkSink:
         self.received = 0  # bytes of WAL taken since this sink was made
         self.stored = 0  # bytes written to the repository
 
+    @property
+    def timeline(self) -> int:
+        return self._timeline
+
+    @property
+    def position(self) -> int:
+        """The end of what was received; what lies between ``flushed`` and here is still ours."""
+        return self._start + len(self._pending)
+
     def begin(self, timeline: int, start: int) -> None:
         """A stream of ``timeline`` begins at ``start``; what was pending before is stored first."""
         self.flush()

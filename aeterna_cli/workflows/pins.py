@@ -1,8 +1,8 @@
 """The right-cluster guard: a profile remembers which servers it met first.
 
-``pins.json`` in the profile's state folder holds the PostgreSQL system identifier, the identities of
-Qdrant and Redis and the repository's uuid. Another server under the same address is refused before
-anything is changed.
+``pins.json`` in the state folder of a profile holds the PostgreSQL system identifier, who Qdrant
+and Redis are and the uuid of the repository. Another server under the same address is refused
+before anything is changed.
 """
 
 import json
