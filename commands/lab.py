@@ -52,7 +52,7 @@ def status_(ctx: Context) -> None:
 def env_(ctx: Context) -> None:
     """Print variables for psql, S3 clients and others; file names instead of secrets.
 
-    Example: eval "$(aeterna-cli lab env -o table)"
+    Example: aeterna-cli lab env -o table >lab.env && . ./lab.env
     """
     from aeterna_cli.workflows.lab import env
 
