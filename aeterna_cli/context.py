@@ -14,6 +14,7 @@ from aeterna_cli.signals import Stop
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aeterna_cli.deployment import Deployment
     from aeterna_cli.output.console import Output
     from aeterna_cli.profiles import LoadedProfile
     from aeterna_cli.settings import Profile
@@ -96,6 +97,19 @@ class Context:
         from aeterna_cli import profiles
 
         return profiles.state_directory(self.profile_name)
+
+    @cached_property
+    def deployment(self) -> "Deployment":
+        """The profile's stores, opened on first use."""
+        return self.deployment_of(None)
+
+    def deployment_of(self, profile_name: str | None) -> "Deployment":
+        """Another profile's stores; this command's own for None."""
+        from aeterna_cli import profiles
+        from aeterna_cli.deployment import Deployment
+
+        loaded = self.loaded if profile_name is None else profiles.load(profile_name)
+        return Deployment(loaded.name, loaded.values)
 
     @property
     def interactive(self) -> bool:

@@ -102,17 +102,23 @@ class Ticker:
 
 
 def window(
-    ticks: tuple[Tick, ...], begun: datetime, ended: datetime, marker: int | None
+    ticks: tuple[Tick, ...],
+    begun: datetime,
+    ended: datetime,
+    marker: int | None,
+    *,
+    one_moment: bool = True,
 ) -> CaptureWindow:
     """Narrow a capture that ran from ``begun`` to ``ended`` by the highest marker in its image.
 
     The image holds marker n, so it was taken after tick n began; it does not hold n+1, so it was
-    taken before tick n+1 ended.
+    taken before tick n+1 ended. Without ``one_moment`` (images taken one after another, the one
+    with the marker first) only the first half holds.
     """
     earliest, latest = begun, ended
     for tick in ticks:
         if marker is not None and tick.number == marker:
             earliest = max(earliest, tick.begun)
-        if marker is not None and tick.number == marker + 1:
+        if one_moment and marker is not None and tick.number == marker + 1:
             latest = min(latest, tick.ended)
     return CaptureWindow(earliest, max(earliest, latest), marker)

@@ -1,0 +1,128 @@
+"""One deployment as a profile describes it: its stores, opened on first use."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aeterna_cli.repository.repository import Repository
+    from aeterna_cli.settings import Profile
+    from aeterna_cli.stores.base.findings import Finding
+    from aeterna_cli.stores.base.keys import KeyService
+    from aeterna_cli.stores.base.objects import ObjectStore
+    from aeterna_cli.stores.base.server_control import ServerControl
+    from aeterna_cli.stores.postgres import PostgresServer
+    from aeterna_cli.stores.qdrant import QdrantServer
+    from aeterna_cli.stores.redis import RedisServer
+    from aeterna_cli.workflows.pins import Pins
+
+
+class Deployment:
+    """The stores of one profile. Constructing it contacts nothing; each store is opened once."""
+
+    def __init__(self, name: str, profile: "Profile") -> None:
+        self.name = name
+        self.profile = profile
+
+    @property
+    def id(self) -> str:
+        """What the repository is bound to: the profile's ``deployment``, else its name."""
+        return self.profile.deployment or self.name
+
+    @cached_property
+    def state_directory(self) -> Path:
+        from aeterna_cli import profiles
+
+        return profiles.state_directory(self.name)
+
+    @cached_property
+    def cache_directory(self) -> Path:
+        from aeterna_cli import profiles
+
+        return profiles.cache_directory(self.name)
+
+    @cached_property
+    def pins(self) -> "Pins":
+        from aeterna_cli.workflows.pins import Pins
+
+        return Pins(self.state_directory)
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Where the repository's signing key is kept; never inside the repository."""
+        return self.profile.keys.signing_key_file or self.state_directory / "signing-key.pem"
+
+    # -- the repository and its keys
+
+    @cached_property
+    def objects(self) -> "ObjectStore":
+        from aeterna_cli.stores.object_store import open_store
+
+        return open_store(self.profile.repository)
+
+    @cached_property
+    def repository(self) -> "Repository":
+        """The initialised repository of this deployment; refusals as of ``Repository.open``."""
+        from aeterna_cli.repository.repository import Repository
+
+        return Repository.open(self.objects, deployment=self.id)
+
+    @cached_property
+    def key_service(self) -> "KeyService":
+        from aeterna_cli.stores.key_services import open_key_service
+
+        return open_key_service(self.profile.keys, environment=self.profile.environment)
+
+    def prepare_repository_place(self) -> None:
+        """A directory repository's directory exists when this returns; buckets are never made."""
+        from aeterna_cli.stores.directory_store import DirectoryStore
+
+        if isinstance(self.objects, DirectoryStore):
+            self.objects.ensure()
+
+    def probe_conditional_writes(self) -> "Sequence[Finding]":
+        from aeterna_cli.stores.object_probe import probe_conditional_writes
+
+        return probe_conditional_writes(self.objects)
+
+    # -- the platform's stores
+
+    @cached_property
+    def postgres(self) -> "PostgresServer":
+        from aeterna_cli.stores.postgres import PostgresServer
+
+        return PostgresServer(self.profile.postgres)
+
+    @cached_property
+    def qdrant(self) -> "QdrantServer":
+        return self.another_qdrant()
+
+    def another_qdrant(self) -> "QdrantServer":
+        """A connection of its own, for another thread."""
+        from aeterna_cli.stores.qdrant import QdrantServer
+
+        return QdrantServer(self.profile.qdrant)
+
+    @cached_property
+    def redis(self) -> "RedisServer":
+        return self.another_redis()
+
+    def another_redis(self) -> "RedisServer":
+        """A connection of its own, for another thread."""
+        from aeterna_cli.stores.redis import RedisServer
+
+        return RedisServer(self.profile.redis)
+
+    @cached_property
+    def server_control(self) -> "ServerControl":
+        """How servers are stopped and started here: the lab's way, hook programs, or not at all."""
+        settings = self.profile.server_control
+        if settings.kind == "lab":
+            from aeterna_cli.lab.server_control import LabServerControl
+            from aeterna_cli.profiles import lab_directory
+
+            return LabServerControl(settings.lab_dir or lab_directory())
+        from aeterna_cli.stores.server_control import HookServerControl, NoServerControl
+
+        return HookServerControl(settings) if settings.kind == "hooks" else NoServerControl()

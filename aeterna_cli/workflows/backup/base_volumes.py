@@ -1,0 +1,78 @@
+"""Takes what BASE_BACKUP sends and seals it: one volume per tar, and the server's manifest."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aeterna_cli.repository.pipeline import VolumeRecord
+    from aeterna_cli.workflows.backup.volumes import GovernedWriter, Volumes
+
+MANIFEST = "backup_manifest"
+
+
+class BaseBackupVolumes:
+    """A ``BaseBackupSink``. ``check`` is asked for every block and raises what should end it.
+
+    A context manager: leaving it before ``finish`` leaves no committed volume open.
+    """
+
+    def __init__(
+        self,
+        volumes: "Volumes",
+        *,
+        check: Callable[[], None],
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        self._volumes = volumes
+        self._check = check
+        self._on_bytes = on_bytes
+        self._stack = ExitStack()
+        self._writer: GovernedWriter | None = None
+        self._name = ""
+        self._done = 0
+        self._records: list[VolumeRecord] = []
+
+    def __enter__(self) -> "BaseBackupVolumes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def archive(self, name: str) -> None:
+        """A new tar stream begins; what came before is complete."""
+        self._next(name)
+
+    def data(self, block: memoryview) -> None:
+        self._write(block)
+
+    def manifest(self, block: memoryview) -> None:
+        if self._name != MANIFEST:
+            self._next(MANIFEST)
+        self._write(block)
+
+    def progress(self, done: int) -> None:
+        """The server's own count is of no use: ours says what is sealed."""
+
+    def finish(self) -> tuple["VolumeRecord", ...]:
+        """Every volume is committed when this returns."""
+        self._commit()
+        return tuple(self._records)
+
+    def _write(self, block: memoryview) -> None:
+        self._check()
+        if self._writer is not None:
+            self._writer.write(block)
+        self._done += len(block)
+        self._on_bytes(self._done)
+
+    def _next(self, name: str) -> None:
+        self._commit()
+        self._name = name
+        self._writer = self._stack.enter_context(self._volumes.open("postgres", name))
+
+    def _commit(self) -> None:
+        if self._writer is not None:
+            self._records.append(self._writer.commit())
+            self._writer = None
+            self._stack.close()
