@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from aeterna_cli.context import Context
-from aeterna_cli.options import group, reading
+from aeterna_cli.options import changing, group, reading
 
 app = group("config", "Profiles: which deployments there are and where each value comes from.")
 
@@ -41,3 +41,30 @@ def show_(
     from aeterna_cli.workflows.config import show
 
     ctx.out.result(show.run(ctx.loaded, origin))
+
+
+@reading(app, "test")
+def test_(ctx: Context) -> None:
+    """Ask every store of the profile once, and compare with the pins.
+
+    Example: aeterna-cli config test --profile prod-eu
+    """
+    from aeterna_cli.workflows.config import test
+
+    ctx.out.result(test.run(ctx))
+
+
+@changing(app, "pin")
+def pin_(
+    ctx: Context,
+    forget: Annotated[
+        str | None, typer.Option("--forget", metavar="STORE", help="Let go of one pin.")
+    ] = None,
+) -> None:
+    """Show which servers this profile is bound to.
+
+    Example: aeterna-cli config pin --forget redis
+    """
+    from aeterna_cli.workflows.config import pin
+
+    ctx.out.result(pin.run(ctx, forget))

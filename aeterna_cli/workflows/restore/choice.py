@@ -33,6 +33,7 @@ class Choice:
 
 def choose(
     backup: str,
+    *,
     at: str | None,
     lsn: str | None,
     name: str | None,

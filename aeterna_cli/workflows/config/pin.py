@@ -1,0 +1,23 @@
+"""``config pin``: which servers this profile is bound to, and how to let go of one."""
+
+from aeterna_cli.context import Context
+from aeterna_cli.errors import RefusedError
+from aeterna_cli.output.result import Result
+from aeterna_cli.output.tables import Table
+
+
+def run(ctx: Context, forget: str | None) -> Result:
+    """Shows the pins. With ``forget`` one is dropped: the next change pins what it then meets."""
+    pins = ctx.deployment.pins
+    if forget is not None and not ctx.flags.dry_run and not pins.forget(forget):
+        raise RefusedError(
+            "not_pinned",
+            f"{forget!r} is not pinned in profile {ctx.profile_name}",
+            hint=f"pinned: {', '.join(pins.read()) or 'nothing'}",
+        )
+    found = pins.read()
+    return Result(
+        "aeterna.config.pin/1",
+        found,
+        lambda: Table(["store", "identity"], [list(pair) for pair in found.items()]),
+    )
