@@ -6,6 +6,7 @@ Source: weed's own help, measured behaviour.
 
 import json
 import signal
+from pathlib import Path
 from signal import Signals
 
 from aeterna_cli.lab.names import ADMIN_GRPC_DISTANCE
@@ -65,6 +66,18 @@ class SeaweedFs:
         answer = _signed_put(place, f"/{HEALTH_BUCKET}/probe", b"the lab is well")
         if answer.status != 200:
             raise NotReady(f"a signed PUT was answered with {answer.status}")
+
+
+def remove_sockets(place: Place) -> None:
+    """Remove what a killed server left outside the lab: it makes sockets under fixed names.
+
+    Source: measured; a clean stop removes them itself, and no flag moves them.
+    """
+    for kind in ("master", "volume", "filer", "s3", "admin"):
+        port = place.ports.get(f"s3-{kind}-grpc" if kind != "s3" else "s3-grpc")
+        if kind == "admin":
+            port = place.ports.get("s3-admin", 0) + ADMIN_GRPC_DISTANCE
+        Path(f"/tmp/seaweedfs-{kind}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108 - its name
 
 
 def _port_flags(place: Place) -> list[str]:

@@ -16,7 +16,7 @@ from aeterna_cli.lab.part import NotReady, Part, Place
 from aeterna_cli.lab.postgres import Postgres, shared_memory_names
 from aeterna_cli.lab.processes import ProcessIdentity
 from aeterna_cli.lab.qdrant_process import QdrantProcess
-from aeterna_cli.lab.seaweedfs import SeaweedFs
+from aeterna_cli.lab.seaweedfs import SeaweedFs, remove_sockets
 from aeterna_cli.lab.state import LabState, StateFile
 from aeterna_cli.lab.valkey import Valkey
 
@@ -118,6 +118,8 @@ class Servers:
             if (found.part in parts or found.directory in mine) and processes.alive(found.process):
                 processes.kill_family(found.process)
                 count += 1
+        if "s3" in parts:
+            remove_sockets(self.place)
         return count
 
     def _wait(self, server: Part, process: ProcessIdentity, stopped: Callable[[], bool]) -> None:

@@ -190,3 +190,18 @@ def test_a_client_of_a_stopped_server_is_told(folder: Path) -> None:
 
     with pytest.raises(NotReady):
         SERVERS["redis"].check(lab.place())
+
+
+def test_a_killed_s3_leaves_nothing_outside_the_lab(folder: Path) -> None:
+    lab = Lab(folder)
+    lab.up(["s3"])
+    numbers = {str(lab.place().ports[name]) for name in ("s3-grpc", "s3-volume-grpc")}
+
+    def sockets() -> list[Path]:
+        found = Path("/tmp").glob("seaweedfs-*.sock")  # noqa: S108 - where the server puts them
+        return [path for path in found if path.stem.rpartition("-")[2] in numbers]
+
+    assert sockets()
+    LabControl(lab).kill("s3")
+    assert sockets() == []
+    assert lab.status() is not None
