@@ -47,6 +47,7 @@ def write(place: Place, seed: int, scale: float, everyone: Sequence[Tenant]) -> 
     with superuser(place, DATABASE) as server, server.transaction():
         server.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
         server.execute(_schema())
+        server.execute("RESET ROLE")  # the owner may not COPY into a table that forces row security
         count = sum(_copy(server, *table) for table in _tables(seed, everyone))
         mark = MARK + json.dumps({"seed": seed, "scale": scale})
         server.execute(sql.SQL("COMMENT ON TABLE tenants IS {}").format(sql.Literal(mark)))

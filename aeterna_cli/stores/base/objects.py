@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import BinaryIO, Protocol
 
 
@@ -18,7 +18,11 @@ class ObjectInfo:
 
 
 class ObjectWriter(Protocol):
-    """A streamed object that exists only after ``commit``; leaving without it leaves nothing."""
+    """A streamed object that exists only after ``commit``; leaving without it leaves nothing.
+
+    A ``write`` takes all of ``data``. ``commit`` is called once, after the last ``write``;
+    ``ConflictError('object_exists')`` when somebody else took the key meanwhile.
+    """
 
     def write(self, data: bytes | memoryview, /) -> int: ...
     def commit(self) -> ObjectInfo: ...
@@ -28,7 +32,9 @@ class ObjectStore(Protocol):
     """A folder of objects: a bucket and prefix, or a directory.
 
     ``key`` is a relative path of ``[A-Za-z0-9._=-]`` parts joined by ``/``; anything else is a
-    programming error (``ValueError``). Writes are durable when they return.
+    programming error (``ValueError``). No key is also a folder of another. Writes are durable when
+    they return; whether one happened that ended in a ``TransientError`` is unknown: look before you
+    write again.
     """
 
     @property
@@ -64,3 +70,6 @@ class ObjectStore(Protocol):
 
     def now(self) -> datetime:
         """The store's clock, never this machine's."""
+
+    def abort_stale_uploads(self, older_than: timedelta) -> int:
+        """Drop what writers left that began more than ``older_than`` ago; how many there were."""

@@ -24,6 +24,7 @@ from aeterna_cli.settings import QdrantSettings, TlsSettings
 from aeterna_cli.stores.qdrant import QdrantServer
 
 API_KEY = "lab-key-5a1c0ffee"
+READ_ONLY_KEY = "lab-key-read-only"
 
 
 def free_port() -> int:
@@ -41,6 +42,8 @@ class LabQdrant:
         folder.mkdir(parents=True, exist_ok=True)
         self._key = folder / "key"
         self._key.write_text(API_KEY)
+        self._read_only = folder / "read-only-key"
+        self._read_only.write_text(READ_ONLY_KEY)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -48,6 +51,7 @@ class LabQdrant:
         command += ["--data-dir", str(self.folder / "data"), "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--version", self.version]
         command += ["--api-key-file", str(self._key)]
+        command += ["--read-only-api-key-file", str(self._read_only)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 30

@@ -20,7 +20,14 @@ from aeterna_cli.settings import QdrantSettings
 from aeterna_cli.stores.base.qdrant import OPS_COLLECTION, CollectionDescription
 from aeterna_cli.stores.qdrant import QdrantServer
 from aeterna_cli.stores.qdrant_image import ImageFacts, image_facts, logical_facts
-from tests.integration.stores.qdrant_server import API_KEY, FaultProxy, LabQdrant, Rule, lab_qdrant
+from tests.integration.stores.qdrant_server import (
+    API_KEY,
+    READ_ONLY_KEY,
+    FaultProxy,
+    LabQdrant,
+    Rule,
+    lab_qdrant,
+)
 
 pytest.importorskip("qdrant_edge")
 pytestmark = pytest.mark.integration
@@ -316,6 +323,22 @@ def test_a_wrong_key_is_refused_and_never_shown(lab: LabQdrant) -> None:
     assert wrong not in repr(client)
 
 
+def test_a_key_that_may_only_read_changes_nothing(
+    lab: LabQdrant, qdrant: QdrantServer, tmp_path: Path
+) -> None:
+    make(qdrant, "plain", SIMPLE)
+    fill(qdrant, "plain", 10)
+    with lab.client(key=READ_ONLY_KEY) as reader:
+        assert reader.live_digests("plain").total.points == 10
+        with pytest.raises(AuthenticationError):
+            reader.write_marker(1)
+        image = b"".join(reader.logical_capture("plain", None))
+        assert logical_facts([image], tmp_path).points == 10
+        with pytest.raises(AuthenticationError):
+            reader.create_collection(described(qdrant, "plain"), replace=True)
+    assert qdrant.live_digests("plain").total.points == 10
+
+
 def test_an_absent_server_is_transient() -> None:
     client = QdrantServer(QdrantSettings(url="http://u:p4ss@127.0.0.1:9", timeout=2))
     with client, pytest.raises(TransientError) as caught:
@@ -334,13 +357,13 @@ def test_an_upsert_that_is_not_applied_is_no_success(
     assert caught.value.code == "qdrant_not_applied"
 
 
-def test_a_version_that_is_too_old_is_refused(tmp_path: Path) -> None:
-    with lab_qdrant(tmp_path / "old", version="1.11.5") as old, old.client() as client:
+def test_a_version_that_is_too_old_is_refused(through: Through) -> None:
+    root = json.dumps({"title": "qdrant - vector search engine", "version": "1.11.5"}).encode()
+    client = through(Rule("GET /$", status=200, body=root))
+    for ask in (client.identity, client.ensure_identity):
         with pytest.raises(RefusedError) as caught:
-            client.identity()
+            ask()
         assert caught.value.code == "qdrant_too_old"
-        with pytest.raises(RefusedError):
-            client.ensure_identity()
 
 
 def test_findings_of_a_sound_server_are_none(qdrant: QdrantServer) -> None:

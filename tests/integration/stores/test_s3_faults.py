@@ -1,10 +1,8 @@
 """The S3 store behind a network that cuts, lies short, stays silent and loses answers."""
 
-import ipaddress
 import os
-import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,10 +14,11 @@ from aeterna_cli.stores.backoff import Backoff
 from aeterna_cli.stores.object_decorators import Retrying
 from aeterna_cli.stores.s3_store import S3Store
 from tests.conformance.object_store import stream
+from tests.faults.certificate import authority, mutual_tls
 from tests.faults.http_proxy import Fault, FaultProxy, Request, fault_proxy
 from tests.integration.stores.s3_server import s3_settings, seaweedfs_place
 
-__all__ = ["s3_settings", "seaweedfs_place"]  # fixtures
+__all__ = ["authority", "s3_settings", "seaweedfs_place"]  # fixtures
 
 pytestmark = pytest.mark.integration
 QUICK = Backoff(attempts=4, first=0.01, ceiling=0.01)
@@ -230,39 +229,6 @@ def test_a_key_taken_in_the_last_moment_is_not_overwritten(
     assert store.abort_stale_uploads(timedelta(seconds=-5)) == 0
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for 127.0.0.1 that is its own authority, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.now(UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path = tmp_path_factory.mktemp("tls") / "all.pem"
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
 def _with_tls(settings: RepositorySettings, address: str, **tls: Path) -> S3Store:
     values = {**settings.model_dump(), "endpoint_url": address, "tls": {"enabled": True, **tls}}
     return S3Store(RepositorySettings.model_validate(values), backoff=QUICK)
@@ -271,11 +237,7 @@ def _with_tls(settings: RepositorySettings, address: str, **tls: Path) -> S3Stor
 def test_tls_wants_the_right_authority_and_certificate(
     s3_settings: RepositorySettings, seaweedfs_place: Place, authority: Path
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority)
-    context.load_verify_locations(authority)
-    context.verify_mode = ssl.CERT_REQUIRED
-    with fault_proxy(seaweedfs_place.url("s3"), tls=context) as proxy:
+    with fault_proxy(seaweedfs_place.url("s3"), tls=mutual_tls(authority)) as proxy:
         good = _with_tls(s3_settings, proxy.address, ca_file=authority, certificate_file=authority)
         stream(good, "large", LARGE)
         assert good.read("large") == LARGE

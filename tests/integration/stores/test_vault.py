@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from aeterna_cli.errors import (
     AeternaError,
     AuthenticationError,
     RefusedError,
+    RemoteError,
     TransientError,
     UsageError,
 )
@@ -22,10 +24,11 @@ from aeterna_cli.stores.key_services import open_key_service
 from aeterna_cli.stores.vault import VaultKeyService
 from aeterna_cli.stores.vault_policy import VaultPurpose, transit_policy
 from tests.conformance.key_service import KeyServiceConformance
+from tests.faults.certificate import authority, mutual_tls
 from tests.faults.http_proxy import Fault, fault_proxy
 from tests.integration.stores.s3_server import openbao_place, vault_settings
 
-__all__ = ["openbao_place", "vault_settings"]  # fixtures
+__all__ = ["authority", "openbao_place", "vault_settings"]  # fixtures
 
 pytestmark = pytest.mark.integration
 QUICK = Backoff(attempts=3, first=0.01, ceiling=0.01)
@@ -219,6 +222,27 @@ def test_a_short_absence_is_waited_out_and_a_long_one_told(
             before.wrap(b"x", context=CONTEXT)
         assert caught.value.code == "vault_sealed"
         assert proxy.count("POST", "/encrypt/") == QUICK.attempts
+
+
+def test_tls_wants_the_right_authority_and_certificate(
+    vault_settings: KeySettings, openbao_place: Place, authority: Path
+) -> None:
+    def with_tls(**tls: Path) -> VaultKeyService:
+        return changed(vault_settings, address=proxy.address, tls={"enabled": True, **tls})
+
+    with fault_proxy(openbao_place.url("vault"), tls=mutual_tls(authority)) as proxy:
+        good = with_tls(ca_file=authority, certificate_file=authority)
+        good.ensure_key()
+        assert list(good.probe()) == []
+        with pytest.raises(RemoteError) as caught:
+            with_tls(certificate_file=authority).probe()
+        assert caught.value.code == "certificate_refused"
+        with pytest.raises(AeternaError) as nobody:
+            with_tls(ca_file=authority).probe()
+        assert nobody.value.code in ("tls_failed", "vault_unreachable")
+        with pytest.raises(UsageError) as missing:
+            with_tls(ca_file=authority.with_name("absent.pem")).probe()
+        assert missing.value.code == "tls_file_missing"
 
 
 def test_a_name_that_is_no_key_is_a_mistake() -> None:

@@ -1,0 +1,6 @@
+"""The lab's Qdrant: the server's REST API over the real Qdrant engine (``qdrant_edge``).
+
+An emulation of one cluster peer, started as ``python -m aeterna_cli.lab.qdrant``; every answer
+carries the header ``x-aeterna-lab``. It repeats the real server's traps and is never more
+forgiving: what it does not know it refuses. Only this process imports the modules of this package.
+"""

@@ -1,0 +1,206 @@
+"""From plain bytes to stored parts: SHA-256, zstd, age, parts of at most 1 GiB, SHA-256 again.
+
+::
+
+    write() -> sha256 -> zstd (worker threads) -> | age process | -> parts -> store.writer(key)
+               caller's thread                                       one uploader thread
+
+A part is stored when it is full; the last one only after the age process said that it did
+everything. Memory: the compressor's window and a few blocks of 1 MiB, whatever the size.
+Reading back is ``opening``; small pieces are sealed by ``blobs``.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from aeterna_cli.errors import AeternaError, ConflictError, FailedError
+from aeterna_cli.repository import layout
+from aeterna_cli.repository.age_pipe import BLOCK, AgeProcess
+from aeterna_cli.repository.blobs import seal, unseal
+from aeterna_cli.repository.opening import open_volume, verify_parts
+from aeterna_cli.repository.recipients import parse_recipients
+from aeterna_cli.repository.volume import PartRecord, VolumeRecord, media_of
+from aeterna_cli.stores.base.objects import ObjectStore, ObjectWriter
+
+if TYPE_CHECKING:
+    import zstandard
+
+__all__ = ["SealedWriter", "VolumeRecord", "open_volume", "seal", "unseal", "verify_parts"]
+
+COMPRESSION_THREADS = 2  # see the measurement in tests/bench
+
+
+class SealedWriter:
+    """Seals one volume for ``recipients`` below ``key_prefix``. A context manager, used once.
+
+    ``key_prefix`` is ``layout.volume_prefix(...)``; its last part names the volume. Without a
+    successful ``commit`` no part is left when the block is left; where a part cannot be removed,
+    the error that ended the volume says so (``add_note``), or ``FailedError('parts_left')`` is
+    raised. A fault of the store is raised by the next ``write`` or ``commit`` as it is;
+    ``FailedError('age_process_died')`` when the encryption ended early.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        key_prefix: str,
+        recipients: Sequence[str],
+        part_bytes_limit: int,
+        level: int = 1,
+    ) -> None:
+        parse_recipients(recipients)
+        if part_bytes_limit < 1:
+            raise ValueError("a part holds at least one byte")
+        self._recipients = tuple(recipients)
+        self._level = level
+        self._name = key_prefix.rpartition("/")[2]
+        self._parts = _Parts(store, key_prefix, part_bytes_limit)
+        self._plain_hash = hashlib.sha256()
+        self._plain_bytes = 0
+        self._stack = ExitStack()
+        self._committed = False
+        self._age: AgeProcess
+        self._compressor: zstandard.ZstdCompressionObj
+        self._upload: Future[None]
+
+    def __enter__(self) -> "SealedWriter":
+        import zstandard
+
+        self._compressor = zstandard.ZstdCompressor(
+            level=self._level, threads=COMPRESSION_THREADS, write_checksum=True
+        ).compressobj()
+        with ExitStack() as starting:
+            # Left in the order from below: the child dies, so the uploader comes to an end of its
+            # input; then nobody uses the pipes and the unfinished part any more.
+            starting.callback(self._parts.abandon)
+            self._age = AgeProcess.encrypting(self._recipients)
+            starting.callback(self._age.stop)
+            uploader = starting.enter_context(ThreadPoolExecutor(1, "sealed-volume"))
+            starting.callback(self._age.kill)
+            self._upload = uploader.submit(self._run_upload)
+            self._stack = starting.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        if not self._committed:
+            self._parts.remove(error)
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """All of ``data`` is on its way when this returns."""
+        self._plain_hash.update(data)
+        self._plain_bytes += len(data)
+        self._feed(self._compressor.compress(data))
+
+    def commit(self) -> VolumeRecord:
+        """The whole volume is stored, durable, when this returns. Called once, after all writes."""
+        self._feed(self._compressor.flush())
+        self._age.end_input()
+        self._upload.result()
+        if self._age.refused():
+            raise _refused_to_encrypt()
+        self._parts.finish()
+        record = VolumeRecord(
+            name=self._name,
+            media=media_of(self._name),
+            parts=tuple(self._parts.records),
+            plain_bytes=self._plain_bytes,
+            plain_sha256=self._plain_hash.hexdigest(),
+            stored_bytes=sum(part.size for part in self._parts.records),
+        )
+        self._committed = True
+        return record
+
+    def _feed(self, block: bytes) -> None:
+        if block and not self._age.give(block):
+            self._upload.result()  # raises what ended the upload, and with it the age process
+            if self._age.refused():
+                raise _refused_to_encrypt()
+            raise FailedError("age_process_died", "the age process stopped listening")
+
+    def _run_upload(self) -> None:
+        try:
+            while block := self._age.output.read(BLOCK):
+                self._parts.write(block)
+        except BaseException:
+            self._age.kill()  # else it would wait for us, and the caller for it
+            raise
+
+
+class _Parts:
+    """Cuts a stream into objects of at most ``limit`` bytes."""
+
+    def __init__(self, store: ObjectStore, prefix: str, limit: int) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._limit = limit
+        self._stack = ExitStack()
+        self._target: ObjectWriter | None = None
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._doubtful: list[str] = []  # keys that may exist although no record says so
+        self.records: list[PartRecord] = []
+
+    def write(self, block: bytes) -> None:
+        rest = memoryview(block)
+        while rest:
+            if self._size == self._limit:
+                self.finish()
+            target = self._target or self._begin()
+            taken, rest = rest[: self._limit - self._size], rest[self._limit - self._size :]
+            target.write(taken)
+            self._hash.update(taken)
+            self._size += len(taken)
+
+    def finish(self) -> None:
+        """The part that is being written is stored when this returns."""
+        key = layout.part_key(self._prefix, len(self.records))
+        if self._target is None:
+            raise FailedError("volume_empty", f"the encryption of {self._prefix} gave no bytes")
+        try:
+            self._target.commit()
+        except ConflictError:
+            raise  # somebody else's object: never ours to remove
+        except AeternaError:
+            self._doubtful.append(key)
+            raise
+        self.records.append(PartRecord(key=key, size=self._size, sha256=self._hash.hexdigest()))
+        self.abandon()
+
+    def abandon(self) -> None:
+        """What was not finished leaves nothing behind."""
+        self._target = None
+        self._size = 0
+        self._hash = hashlib.sha256()
+        self._stack.close()
+
+    def remove(self, cause: BaseException | None) -> None:
+        """Delete what was stored; where that fails, ``cause`` says so, or an error is raised."""
+        keys = [*(part.key for part in self.records), *self._doubtful]
+        if not keys:
+            return
+        try:
+            self._store.delete(keys)
+        except AeternaError as error:
+            left = f"parts of an unfinished volume may be left below {self._prefix}"
+            if cause is None:
+                raise FailedError("parts_left", left, hint=error.message) from error
+            cause.add_note(f"{left}: {error.message}")
+
+    def _begin(self) -> ObjectWriter:
+        key = layout.part_key(self._prefix, len(self.records))
+        self._target = self._stack.enter_context(self._store.writer(key))
+        return self._target
+
+
+def _refused_to_encrypt() -> FailedError:
+    return FailedError("encryption_failed", "age could not encrypt the volume")

@@ -1,0 +1,272 @@
+"""Qdrant's REST API: one connection, typed errors, no secret in any message."""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import orjson
+
+from aeterna_cli.errors import (
+    AeternaError,
+    AuthenticationError,
+    RefusedError,
+    RemoteError,
+    TransientError,
+    UsageError,
+)
+from aeterna_cli.settings import QdrantSettings
+
+#: How long a server may work on one snapshot before it sends anything, in seconds.
+SNAPSHOT_SECONDS = 3600.0
+_THROTTLED_OR_DOWN = frozenset({408, 429, 500, 502, 503, 504})
+_KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+]
+
+
+def _tls(settings: QdrantSettings) -> ssl.SSLContext:
+    tls = settings.tls
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.certificate_file is not None:
+            context.load_cert_chain(tls.certificate_file, tls.key_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(
+            "qdrant_tls_files_unreadable",
+            f"cannot use Qdrant's TLS files: {error.strerror or error}",
+            hint="check qdrant.tls.ca_file, certificate_file and key_file in the profile",
+        ) from error
+    return context
+
+
+def _server_message(body: bytes) -> str:
+    """What the server says about an error, shortened; never what we sent."""
+    try:
+        status = orjson.loads(body)["status"]["error"]
+    except (ValueError, KeyError, TypeError):
+        status = body.decode(errors="replace")
+    return re.sub(r"\s+", " ", str(status)).strip()[:300] or "no explanation"
+
+
+class QdrantHttp:
+    """REST calls. Nothing connects before the first; ``close`` may be called at any time."""
+
+    def __init__(self, settings: QdrantSettings) -> None:
+        self._settings = settings
+        self._client: httpx.Client | None = None
+        parts = urlsplit(settings.url)
+        port = f":{parts.port}" if parts.port else ""
+        #: where the server is, for people: never with a user name or password
+        self.description = f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError("qdrant_url_invalid", "qdrant.url is no http:// or https:// address")
+        if settings.tls.enabled and parts.scheme != "https":
+            raise UsageError(
+                "qdrant_url_not_https",
+                f"qdrant.tls is enabled but {self.description} is not an https:// address",
+            )
+        self._secure = parts.scheme == "https"
+
+    @property
+    def sends_key_in_clear(self) -> bool:
+        """An API key travels unencrypted to another machine."""
+        host = urlsplit(self._settings.url).hostname
+        local = host in ("localhost", "::1") or str(host).startswith("127.")
+        return not self._secure and not local and self._settings.secret() is not None
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _connection(self) -> httpx.Client:
+        if self._client is None:
+            verify = _tls(self._settings) if self._secure else False
+            self._client = httpx.Client(
+                base_url=self._settings.url.rstrip("/"),
+                transport=httpx.HTTPTransport(verify=verify, socket_options=_KEEPALIVE),
+                timeout=self._settings.timeout,
+                trust_env=False,  # no proxy and no .netrc decides where the key goes
+            )
+        return self._client
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> httpx.Request:
+        client = self._connection()
+        sent = dict(headers or {})
+        key = self._settings.secret()
+        if key is not None:
+            sent["api-key"] = key
+        name = self._settings.tls.server_name
+        timeout = httpx.Timeout(
+            self._settings.timeout, read=max(seconds or 0, self._settings.timeout)
+        )
+        extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
+        if name is not None and self._secure:
+            extensions["sni_hostname"] = name
+        return client.build_request(
+            method, path, content=content, headers=sent, params=params, extensions=extensions
+        )
+
+    @contextmanager
+    def _faults(self, what: str) -> Iterator[None]:
+        """Faults on the way there and back as typed errors."""
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise TransientError(
+                "qdrant_timeout", f"Qdrant at {self.description} did not answer in time: {what}"
+            ) from error
+        except httpx.TransportError as error:
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError) or "CERTIFICATE" in str(
+                error
+            ):
+                raise AuthenticationError(
+                    "qdrant_certificate_refused",
+                    f"the certificate of Qdrant at {self.description} cannot be trusted",
+                    hint=str(error)[:200],
+                ) from error
+            raise TransientError(
+                "qdrant_unreachable",
+                f"Qdrant at {self.description} cannot be reached: {what}",
+                hint=str(error)[:200],
+            ) from error
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> Any:
+        """One call; the ``result`` of the server's envelope (the whole answer without one).
+
+        ``body`` is sent as JSON; ``seconds`` lengthens the wait for an answer. Errors are those of
+        ``error_of``.
+        """
+        what = f"{method} {path}"
+        if body is not None:
+            content = orjson.dumps(body)
+            headers = {"content-type": "application/json"}
+        with self._faults(what):
+            request = self._request(
+                method, path, content=content, headers=headers, params=params, seconds=seconds
+            )
+            answer = self._connection().send(request)
+        if answer.status_code != 200:
+            raise error_of(answer.status_code, answer.content, what, self.description)
+        try:
+            document = orjson.loads(answer.content)
+        except ValueError as error:
+            raise RemoteError(
+                "qdrant_answer_unreadable",
+                f"{self.description} does not answer like Qdrant: {what}",
+            ) from error
+        return (
+            document["result"] if isinstance(document, dict) and "result" in document else document
+        )
+
+    def upsert(self, collection: str, body: Mapping[str, Any]) -> None:
+        """Write points; they are applied when this returns.
+
+        ``TransientError('qdrant_not_applied')`` where the server only took note of them.
+        """
+        path = f"/collections/{part(collection)}/points"
+        status = self.call("PUT", path, body, params={"wait": "true"}).get("status")
+        if status != "completed":
+            raise TransientError(
+                "qdrant_not_applied", f"points of {collection} are {status}, not yet applied"
+            )
+
+    @contextmanager
+    def download(self, path: str) -> Iterator["Download"]:
+        """Stream an answer's body. Errors as of ``call``, also while reading."""
+        what = f"GET {path}"
+        with self._faults(what):
+            plain = {"accept-encoding": "identity"}
+            request = self._request("GET", path, headers=plain, seconds=SNAPSHOT_SECONDS)
+            answer = self._connection().send(request, stream=True)
+        try:
+            if answer.status_code != 200:
+                with self._faults(what):
+                    body = answer.read()
+                raise error_of(answer.status_code, body, what, self.description)
+            length = answer.headers.get("content-length")
+            yield Download(self._chunks(answer, what), int(length) if length else None)
+        finally:
+            answer.close()
+
+    def _chunks(self, answer: httpx.Response, what: str) -> Iterator[bytes]:
+        """A body that breaks off is ``TransientError('snapshot_truncated')``."""
+        try:
+            with self._faults(what):
+                yield from answer.iter_raw(1 << 18)
+        except TransientError as error:
+            raise TransientError(
+                "snapshot_truncated",
+                f"the connection to {self.description} broke while a snapshot was streamed",
+                hint=error.hint,
+            ) from error
+
+
+class Download:
+    """A streamed body and its announced length, if there is one."""
+
+    def __init__(self, chunks: Iterator[bytes], length: int | None) -> None:
+        self.chunks = chunks
+        self.length = length
+
+
+def error_of(status: int, body: bytes, what: str, where: str) -> AeternaError:
+    """The typed error of an answer that is not 200."""
+    message = f"Qdrant at {where} answered {status} to {what}: {_server_message(body)}"
+    details = {"status": status}
+    if status in (401, 403):
+        return AuthenticationError(
+            "qdrant_key_refused",
+            message,
+            hint="check qdrant.api_key_file in the profile and what the key may do",
+            details=details,
+        )
+    if status in _THROTTLED_OR_DOWN:
+        return TransientError("qdrant_unavailable", message, details=details)
+    if status == 404:
+        return RemoteError("qdrant_not_found", message, details=details)
+    return RemoteError("qdrant_refused", message, details=details)
+
+
+def snapshots_refused(error: AeternaError, collection: str) -> RefusedError | None:
+    """The error to raise where this deployment gives no snapshots; None for any other fault."""
+    if error.details.get("status") not in (403, 405, 501):
+        return None
+    return RefusedError(
+        "snapshots_refused",
+        f"this Qdrant gives no snapshots of {collection}: {error.message}",
+        hint="take a logical image instead, or a key that may manage the collection",
+        details=error.details,
+    )
+
+
+def part(name: str) -> str:
+    """A name as one part of a path."""
+    return quote(name, safe="")

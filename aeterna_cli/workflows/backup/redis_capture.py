@@ -1,0 +1,115 @@
+"""Redis in a recovery point: an RDB over the replication protocol, and what it really holds."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from aeterna_cli.errors import RefusedError
+from aeterna_cli.stores import binaries
+
+if TYPE_CHECKING:
+    from aeterna_cli.repository.pipeline import VolumeRecord
+    from aeterna_cli.stores.redis import RedisServer
+    from aeterna_cli.workflows.backup.volumes import Volumes
+
+IMAGE, LOGICAL, CONFIGURATION = "dump.rdb", "keys.ndjson", "configuration.json"
+
+
+@dataclass(frozen=True)
+class RedisCapture:
+    """``method`` is ``rdb`` (one moment) or ``logical`` (none). ``digests`` is None where no server
+    program was there to open the image."""
+
+    method: str
+    volumes: tuple["VolumeRecord", ...]
+    digests: dict[str, Any] | None
+    marker: int | None
+    facts: dict[str, Any]
+
+
+def capture(
+    server: "RedisServer",
+    volumes: "Volumes",
+    work: Path,
+    *,
+    program: Path | None,
+    check: Callable[[], None],
+    on_bytes: Callable[[int], None],
+) -> RedisCapture:
+    """The image sealed, then loaded into a scratch server that says what is in it.
+
+    Where the server refuses to replicate (managed servers), keys are read one by one and the
+    capture is labelled ``logical``: not a point in time.
+    """
+    beside = _configuration(server, volumes)
+    copy = work / IMAGE
+    try:
+        image, facts = _rdb(server, volumes, copy, check, on_bytes)
+    except RefusedError as error:
+        if error.code != "sync_refused":
+            raise
+        return _logical(server, volumes, beside)
+    digests, marker = _look_inside(copy, work, program)
+    copy.unlink()
+    return RedisCapture("rdb", (image, beside), digests, marker, facts)
+
+
+def _configuration(server: "RedisServer", volumes: "Volumes") -> "VolumeRecord":
+    """ACL users (with their password hashes) and configuration: only ever stored encrypted."""
+    content = {"acl": list(server.acl_users()), "configuration": dict(server.configuration())}
+    with volumes.open("redis", CONFIGURATION) as writer:
+        writer.write(json.dumps(content, indent=1, sort_keys=True).encode())
+        return writer.commit()
+
+
+def _rdb(
+    server: "RedisServer",
+    volumes: "Volumes",
+    copy: Path,
+    check: Callable[[], None],
+    on_bytes: Callable[[int], None],
+) -> tuple["VolumeRecord", dict[str, Any]]:
+    with ExitStack() as stack:
+        writer = stack.enter_context(volumes.open("redis", IMAGE))
+        file: BinaryIO = stack.enter_context(copy.open("wb"))
+        done = 0
+
+        def take(block: memoryview) -> None:
+            nonlocal done
+            check()
+            writer.write(block)
+            file.write(block)
+            done += len(block)
+            on_bytes(done)
+
+        result = server.capture_rdb(take)
+        record = writer.commit()
+    return record, {"crc64": result.crc64, "replication_offset": result.replication_offset}
+
+
+def _look_inside(
+    copy: Path, work: Path, program: Path | None
+) -> tuple[dict[str, Any] | None, int | None]:
+    """Digests and the marker of the image, by a scratch server; (None, None) without a program."""
+    from dataclasses import asdict
+
+    from aeterna_cli.stores.redis_digests import digests
+    from aeterna_cli.stores.redis_scratch import ScratchRedis
+
+    try:
+        binary = binaries.redis_server(program)
+    except RefusedError:
+        return None, None
+    with ScratchRedis(binary, work / "scratch-redis", rdb=copy) as scratch:
+        return asdict(digests(scratch.server)), scratch.server.marker()
+
+
+def _logical(server: "RedisServer", volumes: "Volumes", beside: "VolumeRecord") -> RedisCapture:
+    with volumes.open("redis", LOGICAL) as writer:
+        for block in server.logical_capture():
+            writer.write(block)
+        record = writer.commit()
+    return RedisCapture("logical", (record, beside), None, None, {})
