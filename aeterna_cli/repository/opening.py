@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, cast
 
-from aeterna_cli.errors import RefusedError, RemoteError
+from aeterna_cli.errors import AeternaError, RefusedError, RemoteError
 from aeterna_cli.repository.age_pipe import BLOCK, AgeProcess
 from aeterna_cli.repository.volume import PartRecord, VolumeRecord
 from aeterna_cli.stores.base.findings import Finding
@@ -100,6 +100,7 @@ class _VolumeReader(io.RawIOBase):
         self._foreign = False  # the stored bytes do not even begin as age does
         self._leaving = False
         self._finished = False
+        self._failure: AeternaError | None = None
         self._age = AgeProcess.decrypting(identity)
         stack.callback(self._age.stop)
         feeder = stack.enter_context(ThreadPoolExecutor(1, "opened-volume"))
@@ -113,21 +114,30 @@ class _VolumeReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
+        """As ``io.RawIOBase``; once it failed it fails for ever, so that nobody can read past."""
+        if self._failure is not None:
+            raise self._failure
         if self._finished:
             return 0
-        view = memoryview(buffer).cast("B")
         try:
-            count = self._plain.readinto(view)
+            return self._some(memoryview(buffer).cast("B"))
+        except AeternaError as error:
+            self._failure = error
+            raise
+
+    def _some(self, view: memoryview) -> int:
+        try:
+            count: int = self._plain.readinto(view)
         except self._damaged_stream:
-            self._finish()
             raise self._volume_damaged("is not the zstd stream that was sealed") from None
         self._digest.update(view[:count])
         self._size += count
         if self._size > self._record.plain_bytes:
             raise self._volume_damaged(f"holds more than its {self._record.plain_bytes} bytes")
-        if count == 0 and len(view):
+        if count == 0:
             self._finish()
             self._check_plain()
+            self._finished = True
         return count
 
     def drain(self) -> None:
@@ -138,10 +148,7 @@ class _VolumeReader(io.RawIOBase):
 
     def _finish(self) -> None:
         """Ask the feeder and the child how it went: they know the cause, we the symptom."""
-        self._finished = True
         if self._age.output.read(1):
-            self._leaving = True
-            self._age.kill()
             raise self._volume_damaged("holds something behind its end")
         self._feeding.result()
         if not self._age.refused():

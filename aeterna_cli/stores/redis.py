@@ -105,7 +105,7 @@ class RedisServer:
         return not self.counts()
 
     def capture_rdb(
-        self, sink: Callable[[memoryview], None], *, stop: Callable[[], bool] = never
+        self, sink: Callable[[memoryview], object], *, stop: Callable[[], bool] = never
     ) -> RdbResult:
         """The whole server at one moment; see ``redis_rdb.capture``. Uses a connection apart."""
         return redis_rdb.capture(
@@ -115,7 +115,7 @@ class RedisServer:
     def logical_capture(self, *, stop: Callable[[], bool] = never) -> Iterator[bytes]:
         """Every database key by key, not a point in time; see ``redis_logical``.
 
-        Uses a connection apart; ``InterruptedByUser`` after the batch in which ``stop`` turned true.
+        Uses a connection apart; ``InterruptedByUser`` at the batch after ``stop`` turned true.
         """
         connection = RedisConnection(self.settings)
         try:

@@ -59,7 +59,7 @@ class _Tally:
     def result(self) -> RedisDigests:
         hours = {hour: _digest(self._hours[hour]) for hour in sorted(self._hours)}
         most = self._prefixes.most_common(_MOST_PREFIXES)
-        prefixes = {prefix.decode(errors="backslashreplace"): count for prefix, count in most}
+        prefixes = {_printable(prefix): count for prefix, count in most}
         rest = self._prefixes.total() - sum(prefixes.values())
         return RedisDigests(
             persistent=_digest(self._persistent),
@@ -68,6 +68,12 @@ class _Tally:
             by_database=dict(sorted(self._databases.items())),
             by_prefix=prefixes | ({_OTHER: rest} if rest else {}),
         )
+
+
+def _printable(prefix: bytes) -> str:
+    """For people's terminals: nothing in a key moves their cursor."""
+    text = prefix.decode(errors="backslashreplace")
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _digest(cell: Sequence[int]) -> Digest:

@@ -168,7 +168,8 @@ def _detach(connection: RedisConnection) -> None:
         return
     if password.startswith(TAG):
         password = ""
-    connection.call("REPLICAOF", "NO", "ONE")
+    if redis_info.info(connection).get("role") != "master":
+        connection.call("REPLICAOF", "NO", "ONE")
     former = user.partition(":")[2]
     connection.call("CONFIG", "SET", "masteruser", former, "masterauth", password)
 

@@ -25,7 +25,7 @@ from aeterna_cli.stores import redis_info
 from aeterna_cli.stores.base.redis import RdbResult
 from aeterna_cli.stores.redis_connection import ErrorReply, RedisConnection, error_of, pack
 
-Sink = Callable[[memoryview], None]
+Sink = Callable[[memoryview], object]
 Stop = Callable[[], bool]
 
 MAGIC = re.compile(rb"(REDIS|VALKEY)\d{3,4}")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aeterna_cli.stores.redis import RedisServer
     from aeterna_cli.workflows.backup.volumes import Volumes
 
-IMAGE, LOGICAL, CONFIGURATION = "dump.rdb", "keys.ndjson", "configuration.json"
+IMAGE, LOGICAL, CONFIGURATION = "dump.rdb", "keys.resp", "configuration.json"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ def capture(
     work: Path,
     *,
     program: Path | None,
-    check: Callable[[], None],
     on_bytes: Callable[[int], None],
 ) -> RedisCapture:
     """The image sealed, then loaded into a scratch server that says what is in it.
@@ -47,7 +46,7 @@ def capture(
     beside = _configuration(server, volumes)
     copy = work / IMAGE
     try:
-        image, facts = _rdb(server, volumes, copy, check, on_bytes)
+        image, facts = _rdb(server, volumes, copy, on_bytes)
     except RefusedError as error:
         if error.code != "sync_refused":
             raise
@@ -69,7 +68,6 @@ def _rdb(
     server: "RedisServer",
     volumes: "Volumes",
     copy: Path,
-    check: Callable[[], None],
     on_bytes: Callable[[int], None],
 ) -> tuple["VolumeRecord", dict[str, Any]]:
     with ExitStack() as stack:
@@ -79,7 +77,6 @@ def _rdb(
 
         def take(block: memoryview) -> None:
             nonlocal done
-            check()
             writer.write(block)
             file.write(block)
             done += len(block)
@@ -87,24 +84,22 @@ def _rdb(
 
         result = server.capture_rdb(take)
         record = writer.commit()
-    return record, {"crc64": result.crc64, "replication_offset": result.replication_offset}
+    return record, asdict(result)
 
 
 def _look_inside(
     copy: Path, work: Path, program: Path | None
 ) -> tuple[dict[str, Any] | None, int | None]:
     """Digests and the marker of the image, by a scratch server; (None, None) without a program."""
-    from dataclasses import asdict
-
-    from aeterna_cli.stores.redis_digests import digests
     from aeterna_cli.stores.redis_scratch import ScratchRedis
 
     try:
         binary = binaries.redis_server(program)
     except RefusedError:
         return None, None
-    with ScratchRedis(binary, work / "scratch-redis", rdb=copy) as scratch:
-        return asdict(digests(scratch.server)), scratch.server.marker()
+    with ScratchRedis(binary, work / "scratch-redis") as scratch:
+        scratch.start(copy)
+        return scratch.server.digests().as_document(), scratch.server.marker()
 
 
 def _logical(server: "RedisServer", volumes: "Volumes", beside: "VolumeRecord") -> RedisCapture:

@@ -1,10 +1,16 @@
-"""A real Valkey per test, and a proxy that speaks TLS or cuts the stream."""
+"""A real Valkey per test, and a proxy that speaks TLS, damages or cuts what the server sends."""
 
 import os
 import signal
 import socket
+import ssl
 import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +62,7 @@ class LabRedis:
 
     def _answers(self) -> bool:
         try:
-            return bool(self.connection().call("PING") == b"PONG")
+            return bool(self.call("PING") == b"PONG")
         except AeternaError:
             return False
 
@@ -85,3 +91,121 @@ class LabRedis:
             return connection.call(*words)
         finally:
             connection.close()
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A self-signed certificate for ``name``, which is its own CA, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    folder.mkdir(parents=True, exist_ok=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    alternative: x509.GeneralName = x509.DNSName(name)
+    with suppress(ValueError):
+        alternative = x509.IPAddress(ip_address(name))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / f"{name}.crt", folder / f"{name}.key"
+    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate_file, key_file
+
+
+Change = Callable[[bytes], bytes | None]
+
+
+@contextmanager
+def proxy(
+    port: int, change: Change = lambda data: data, files: tuple[Path, Path] | None = None
+) -> Iterator[int]:
+    """A port that leads to ``port``; ``files`` makes it speak TLS.
+
+    ``change`` sees what the server sends; None from it cuts the connection.
+    """
+    context = None
+    if files is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*files)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads: list[threading.Thread] = []
+        ended = threading.Event()
+        accepting = threading.Thread(
+            target=_accept,
+            args=(
+                listener,
+                lambda client: _serve(client, port, change, context, ended),
+                threads,
+                ended,
+            ),
+        )
+        accepting.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            ended.set()
+            for thread in (accepting, *threads):
+                thread.join()
+
+
+def _accept(
+    listener: socket.socket,
+    serve: Callable[[socket.socket], None],
+    threads: list[threading.Thread],
+    ended: threading.Event,
+) -> None:
+    listener.settimeout(0.05)
+    while not ended.is_set():
+        try:
+            client, _ = listener.accept()
+        except TimeoutError:
+            continue
+        thread = threading.Thread(target=serve, args=(client,))
+        threads.append(thread)
+        thread.start()
+
+
+def _serve(
+    client: socket.socket,
+    port: int,
+    change: Change,
+    context: ssl.SSLContext | None,
+    ended: threading.Event,
+) -> None:
+    client.settimeout(5)
+    with suppress(OSError), client:
+        speaking = context.wrap_socket(client, server_side=True) if context else client
+        with speaking, socket.create_connection(("127.0.0.1", port)) as server:
+            server.settimeout(0.005)
+            speaking.settimeout(0.005)
+            while not ended.is_set():
+                for source, target, edit in ((speaking, server, None), (server, speaking, change)):
+                    with suppress(TimeoutError):
+                        data: bytes | None = source.recv(1 << 16)
+                        if not data:
+                            return
+                        data = edit(data) if edit else data
+                        if data is None:
+                            return
+                        target.settimeout(5)
+                        target.sendall(data)
+                        target.settimeout(0.005)
