@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aeterna_cli.deployment import Deployment
+    from aeterna_cli.operations.runner import RunEnvironment
     from aeterna_cli.output.console import Output
     from aeterna_cli.profiles import LoadedProfile
     from aeterna_cli.settings import Profile
@@ -110,6 +111,32 @@ class Context:
 
         loaded = self.loaded if profile_name is None else profiles.load(profile_name)
         return Deployment(loaded.name, loaded.values)
+
+    def run_environment(self) -> "RunEnvironment":
+        """What an operation of this command runs in."""
+        from aeterna_cli.operations.confirm import Answers
+        from aeterna_cli.operations.runner import RunEnvironment
+
+        return RunEnvironment(
+            store=self.deployment.objects,
+            state_directory=self.state_directory,
+            profile=self.profile_name,
+            environment=self.profile.environment,
+            actor=actor(),
+            answers=Answers(self.flags.yes, self.flags.confirm, self.interactive, self.out.ask),
+            stop=self.stop,
+            clock=self.clock,
+            emit=self._say,
+            reason=self.reason,
+            change=self.change,
+            break_glass=self.flags.break_glass or "",
+            dry_run=self.flags.dry_run,
+        )
+
+    def _say(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Steps as lines for people; every write names its profile."""
+        if event == "step_started":
+            self.out.note(f"[{self.profile_name}] {fields['step']}", **fields)
 
     @property
     def interactive(self) -> bool:

@@ -12,7 +12,7 @@ from aeterna_cli import __version__
 from aeterna_cli.errors import AeternaError, ExitCode, FailedError, UsageError
 
 #: the command groups, each a module of ``commands/`` with an ``app``
-GROUPS = ("config", "lab")
+GROUPS = ("config", "lab", "repository", "backup", "restore", "operation")
 
 HELP = """Operations toolkit of Aeterna deployments: PostgreSQL, Qdrant, Redis, S3 and keys.
 

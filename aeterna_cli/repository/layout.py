@@ -6,6 +6,7 @@
     catalogue/<12 digits>.json                           what was added, pruned, held: a hash chain
     backups/<id>/manifest.json                           written last: the commit mark
     backups/<id>/manifest.sig                            Ed25519 over manifest.json, 64 raw bytes
+    backups/<id>/marker.json                             the last marker of the capture
     backups/<id>/slots/<n>.json                          the backup's identity, wrapped
     backups/<id>/<store>/<volume>.zst.age.<5 digits>     parts that ``cat`` joins
     wal/<system identifier>/<timeline>/...               see ``wal_archive``
@@ -89,6 +90,11 @@ def manifest_key(backup_id: str) -> str:
 
 def signature_key(backup_id: str) -> str:
     return f"{backup_folder(backup_id)}/{SIGNATURE}"
+
+
+def marker_key(backup_id: str) -> str:
+    """The marker object: the number of the last marker that was written to every store."""
+    return f"{backup_folder(backup_id)}/marker.json"
 
 
 def volume_prefix(backup_id: str, store: str, name: str) -> str:

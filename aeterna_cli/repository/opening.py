@@ -148,8 +148,6 @@ class _VolumeReader(io.RawIOBase):
 
     def _finish(self) -> None:
         """Ask the feeder and the child how it went: they know the cause, we the symptom."""
-        if self._age.output.read(1):
-            raise self._volume_damaged("holds something behind its end")
         self._feeding.result()
         if not self._age.refused():
             return

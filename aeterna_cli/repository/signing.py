@@ -64,6 +64,8 @@ class SigningKey:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
+        if path.exists():
+            raise RefusedError("signing_key_exists", f"{path} exists already")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -71,8 +73,6 @@ class SigningKey:
                 file.write(pem)
                 file.flush()
                 os.fsync(file.fileno())
-        except FileExistsError as error:
-            raise RefusedError("signing_key_exists", f"{path} exists already") from error
         except OSError as error:
             raise _unusable(path, error) from error
 

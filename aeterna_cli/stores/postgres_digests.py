@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from aeterna_cli.errors import AuthenticationError, RemoteError
+from aeterna_cli.errors import AuthenticationError, RemoteError, TransientError
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.base.postgres import DigestSet, TableDigest
 
@@ -112,8 +112,8 @@ def digest(connection: psycopg.Connection[Any], table: Table) -> tuple[int, str]
     """Rows and digest of one table in the current transaction.
 
     (0, ``UNTAKEN``) where the table was truncated, rewritten or dropped after the snapshot: what an
-    older snapshot then sees is not what it was. ``RemoteError('row_unreadable')`` for a row that
-    the server cannot print.
+    older snapshot then sees is not what it was. ``TransientError('table_locked')``;
+    ``RemoteError('row_unreadable')`` for a row that the server cannot print.
     """
     query = sql.SQL(_DIGEST).format(
         oid=sql.Literal(table.oid), table=sql.Identifier(table.schema, table.relation)
@@ -122,6 +122,12 @@ def digest(connection: psycopg.Connection[Any], table: Table) -> tuple[int, str]
         row = connection.execute(query).fetchone()
     except psycopg.errors.UndefinedTable:
         return 0, UNTAKEN
+    except psycopg.errors.LockNotAvailable as error:
+        raise TransientError(
+            "table_locked",
+            f"{table.name} was locked for more than {_LOCK_WAIT}",
+            hint="an ALTER TABLE, VACUUM FULL or LOCK holds it or waits for it",
+        ) from error
     except (psycopg.errors.ProgramLimitExceeded, psycopg.errors.InternalError_) as error:
         raise RemoteError(
             "row_unreadable",

@@ -160,11 +160,11 @@ class ScratchProcess:
     def exited(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
-    def pause(self) -> None:
+    def pause(self, seconds: float = POLL) -> None:
         """Until something may have changed: the end of the process, or a moment."""
         if self._process is not None:
             try:
-                self._process.wait(POLL)
+                self._process.wait(seconds)
             except subprocess.TimeoutExpired:
                 return
 

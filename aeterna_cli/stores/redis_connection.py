@@ -63,7 +63,7 @@ def error_of(reply: ErrorReply, description: str) -> AeternaError:
             return AuthenticationError(
                 "redis_permission_missing",
                 sentence,
-                hint="the ACL of our user is too narrow; docs/security.md has the line to set",
+                hint="the ACL of our user is too narrow; aeterna-cli doctor shows the line to set",
             )
         case "LOADING":
             return TransientError(
@@ -103,7 +103,7 @@ def _error_by_text(reply: ErrorReply, sentence: str) -> AeternaError:
             sentence,
             hint="an old or managed server; some providers rename or disable commands",
         )
-    return RemoteError("redis_refused", sentence)
+    return RemoteError("redis_refused", sentence, details={"reply": str(reply)})
 
 
 def pack(words: Sequence[Word]) -> bytes:

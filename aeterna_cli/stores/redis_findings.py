@@ -6,7 +6,7 @@ from aeterna_cli.stores import redis_info
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.base.redis import Purpose
 from aeterna_cli.stores.redis_connection import RedisConnection
-from aeterna_cli.stores.redis_privileges import missing_commands
+from aeterna_cli.stores.redis_privileges import least_privilege_acl, missing_commands
 
 _SMALL_OUTPUT = 64 << 20  # bytes; below it a short stall of our reader cuts the capture off
 _LONG_DELAY = 1  # seconds
@@ -16,6 +16,7 @@ _CONFIGURATION = (
     "maxmemory*",
     "repl-diskless-sync*",
     "client-output-buffer-limit",
+    "rdbchecksum",
 )
 
 
@@ -24,7 +25,11 @@ def find(connection: RedisConnection, purpose: Purpose, *, has_password: bool) -
     facts = redis_info.info(connection)
     tables = [redis_info.configured(connection, pattern) for pattern in _CONFIGURATION]
     configuration = {name: value for table in tables for name, value in (table or {}).items()}
-    findings = [*_server(facts, purpose), *_permissions(connection, purpose), *_last_saves(facts)]
+    findings = [
+        *_server(facts, purpose),
+        *_permissions(connection, facts, purpose),
+        *_last_saves(facts),
+    ]
     if not has_password:
         findings.append(
             _finding(
@@ -82,7 +87,9 @@ def _server(facts: Mapping[str, str], purpose: Purpose) -> Iterator[Finding]:
         )
 
 
-def _permissions(connection: RedisConnection, purpose: Purpose) -> Iterator[Finding]:
+def _permissions(
+    connection: RedisConnection, facts: Mapping[str, str], purpose: Purpose
+) -> Iterator[Finding]:
     missing = missing_commands(connection, purpose)
     if missing is None:
         yield _finding(
@@ -92,11 +99,14 @@ def _permissions(connection: RedisConnection, purpose: Purpose) -> Iterator[Find
             "allow +acl|whoami +acl|dryrun",
         )
     elif missing:
-        yield _finding(
+        field_times = redis_info.knows_field_times(facts)
+        yield Finding(
             "redis_permission_missing",
             "error",
+            "redis",
             f"our user may not: {', '.join(missing)}",
-            "set the ACL line that docs/security.md shows",
+            mend="set the ACL line in this finding's details",
+            details={"acl": least_privilege_acl(purpose, field_times=field_times)},
         )
 
 
@@ -146,6 +156,13 @@ def _eviction(configuration: Mapping[str, str], facts: Mapping[str, str]) -> Ite
 
 
 def _transfer(configuration: Mapping[str, str]) -> Iterator[Finding]:
+    if configuration.get("rdbchecksum") == "no":
+        yield _finding(
+            "redis_no_checksum",
+            "warning",
+            "rdbchecksum is off: damage between the server's memory and us cannot be seen",
+            "set rdbchecksum yes in the server's configuration file and restart it",
+        )
     delay = int(configuration.get("repl-diskless-sync-delay", 0))
     if configuration.get("repl-diskless-sync") == "yes" and delay > _LONG_DELAY:
         yield _finding(

@@ -39,6 +39,12 @@ def has_field_times(facts: Mapping[str, str]) -> bool:
     return any(counters.get(name, 0) for counters in keyspace(facts).values() for name in names)
 
 
+def knows_field_times(facts: Mapping[str, str]) -> bool:
+    """Whether the server has HPEXPIRETIME: since Redis 7.4 and Valkey 9.0."""
+    flavour, version = version_of(facts)
+    return numbers(version) >= ((9, 0) if flavour == "valkey" else (7, 4))
+
+
 def version_of(facts: Mapping[str, str]) -> tuple[Literal["redis", "valkey"], str]:
     """The flavour and its own version; Valkey says ``redis_version`` 7.2.4 beside it."""
     if "valkey_version" in facts:

@@ -34,7 +34,7 @@ from aeterna_cli.stores.redis_scratch import ScratchRedis
 
 Stop = Callable[[], bool]
 
-TAG = "aeterna-scratch"
+TAG = b"aeterna-scratch"
 _POLL = 0.05
 _CONTACT_SECONDS = 10  # a replica tries to connect once per second
 _BROKEN_SECONDS = 15
@@ -54,7 +54,8 @@ def load_from_scratch(
 ) -> LoadResult:
     """The target holds what the scratch server holds, and on disk too, when this returns.
 
-    The target keeps its own identity and has no marker. ``RefusedError('redis_not_empty')`` where
+    The target keeps its own identity and has no marker; the scratch server's are replaced (read the
+    captured marker before). ``RefusedError('redis_not_empty')`` where
     it holds keys and ``replace`` is not given; ``RefusedError('redis_is_replica')`` for a server
     that really is one. On failure and after a kill it holds the old or the new data, or by the copy
     a part of the new; run it again, with ``replace``. Nothing may write to the target meanwhile.
@@ -62,6 +63,7 @@ def load_from_scratch(
     begun = time.monotonic()
     mend_target(target)
     _check(target, replace=replace)
+    _check_versions(target, scratch)
     _give_identity(target, scratch)
     deadline = begun + timeout
     method: Literal["replication", "copy"] = "replication"
@@ -77,13 +79,7 @@ def load_from_scratch(
 
 def mend_target(target: RedisServer) -> bool:
     """Undo what a killed load left; whether there was anything. A real replica is left alone."""
-    connection = target.connection
-    (answer,) = connection.replies([["CONFIG", "GET", "masteruser"]])
-    user = b"" if isinstance(answer, ErrorReply) or not answer else answer[1]
-    if not user.startswith(TAG.encode()):
-        return False
-    _detach(connection)
-    return True
+    return _detach(target.connection)
 
 
 def _check(target: RedisServer, *, replace: bool) -> None:
@@ -101,6 +97,37 @@ def _check(target: RedisServer, *, replace: bool) -> None:
         raise RefusedError(
             "redis_not_empty",
             f"{target.description} holds {keys} keys that a restore would replace",
+        )
+
+
+Version = tuple[str, tuple[int, ...]]
+
+
+def readable_by(target: Version, source: Version) -> bool:
+    """Whether a server of one flavour and version reads what another one writes.
+
+    Valkey hands a replica the format of its version, and everybody else that of Redis 7.2, which is
+    also the last of Redis that Valkey reads.
+    """
+    if target[0] == source[0]:
+        return target[0] == "valkey" or target[1][:2] >= source[1][:2]
+    if target[0] == "redis":
+        return target[1] >= (7, 2)
+    return source[1] < (7, 4)
+
+
+def _check_versions(target: RedisServer, scratch: ScratchRedis) -> None:
+    (flavour, version), (scratch_flavour, scratch_version) = (
+        redis_info.version_of(redis_info.info(server.connection))
+        for server in (target, scratch.server)
+    )
+    numbers = redis_info.numbers
+    if not readable_by((flavour, numbers(version)), (scratch_flavour, numbers(scratch_version))):
+        raise RefusedError(
+            "redis_target_too_old",
+            f"{target.description} is {flavour} {version} and cannot read the data of "
+            f"{scratch_flavour} {scratch_version}",
+            hint="set redis.server_binary to a server like the target, or upgrade the target",
         )
 
 
@@ -133,17 +160,22 @@ def _replicate(target: RedisServer, scratch: ScratchRedis, deadline: float, stop
     _detach(connection)
 
 
-def _attach(connection: RedisConnection, scratch: ScratchRedis) -> None:
-    answers = connection.replies(
-        [["CONFIG", "GET", name] for name in ("masteruser", "masterauth", "tls-replication")]
-    )
-    if any(isinstance(answer, ErrorReply) or (index < 2 and not answer)
-           for index, answer in enumerate(answers)):  # fmt: skip
+def _replication_settings(connection: RedisConnection) -> tuple[bytes, bytes]:
+    """``masteruser`` and ``masterauth``; ``_CannotReplicateError`` where we may not see them."""
+    names = ("masteruser", "masterauth")
+    user, password = connection.replies([["CONFIG", "GET", name] for name in names])
+    if isinstance(user, ErrorReply) or isinstance(password, ErrorReply) or not user:
         raise _CannotReplicateError
-    user, password, tls = (answer[1].decode() if answer else "no" for answer in answers)
-    if tls == "yes":
+    return user[1], password[1]
+
+
+def _attach(connection: RedisConnection, scratch: ScratchRedis) -> None:
+    user, password = _replication_settings(connection)
+    tls = connection.call("CONFIG", "GET", "tls-replication")
+    if tls and tls[1] == b"yes":
         raise _CannotReplicateError  # the scratch server speaks no TLS
-    tag, secret = f"{TAG}:{user}", password or f"{TAG}-{secrets.token_hex(32)}"
+    tag = TAG + b":" + user
+    secret = password or TAG + b"-" + secrets.token_hex(32).encode()
     scratch.admit(tag, secret)
     host, port = scratch.address
     commands: list[list[Word]] = [
@@ -156,22 +188,20 @@ def _attach(connection: RedisConnection, scratch: ScratchRedis) -> None:
             raise _CannotReplicateError
 
 
-def _detach(connection: RedisConnection) -> None:
-    """The target is a primary with the replication settings that it had; may be repeated."""
-    user, password = (
-        answer[1].decode() if answer else ""
-        for answer in connection.batch(
-            [["CONFIG", "GET", name] for name in ("masteruser", "masterauth")]
-        )
-    )
+def _detach(connection: RedisConnection) -> bool:
+    """The target is a primary with the settings that it had; False where it was not ours."""
+    try:
+        user, password = _replication_settings(connection)
+    except _CannotReplicateError:
+        return False
     if not user.startswith(TAG):
-        return
-    if password.startswith(TAG):
-        password = ""
+        return False
     if redis_info.info(connection).get("role") != "master":
         connection.call("REPLICAOF", "NO", "ONE")
-    former = user.partition(":")[2]
-    connection.call("CONFIG", "SET", "masteruser", former, "masterauth", password)
+    former = user.partition(b":")[2]
+    kept = b"" if password.startswith(TAG) else password
+    connection.call("CONFIG", "SET", "masteruser", former, "masterauth", kept)
+    return True
 
 
 def _wait_synchronised(

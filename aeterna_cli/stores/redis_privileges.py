@@ -15,7 +15,7 @@ _READ = (
     "+xrange +xinfo|stream +xinfo|groups +xinfo|consumers +xpending +dump +memory|usage"
 )
 _OWN = "+get +set +exists"
-_BACKUP = "+psync +sync +replconf +acl|list +function|list +function|dump +echo"
+_BACKUP = "+psync +replconf +acl|list +function|list +function|dump"
 _RESTORE = (
     "+replicaof +config|set +bgrewriteaof +bgsave +flushall +multi +exec +restore +function|restore"
 )

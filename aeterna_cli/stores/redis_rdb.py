@@ -136,6 +136,8 @@ class _Stream:
                 )
             try:
                 return read()
+            except TransientError as error:
+                raise self._cut(error) from error
             except TimeoutError as error:
                 if time.monotonic() > deadline:
                     raise TransientError(
@@ -146,17 +148,17 @@ class _Stream:
                     ) from error
 
     def _receive(self, view: memoryview) -> int:
-        try:
-            return self._patiently(lambda: self._link.receive_into(view, _POLL))
-        except TransientError as error:
-            if error.code != "redis_connection_lost":
-                raise
-            raise TransientError(
-                "rdb_cut",
-                f"{self._link.description} ended its RDB after {self.check.bytes} bytes",
-                hint="it stopped, could not fork or save, or cut us off as too slow "
-                "(client-output-buffer-limit replica); its log says which",
-            ) from error
+        return self._patiently(lambda: self._link.receive_into(view, _POLL))
+
+    def _cut(self, error: TransientError) -> TransientError:
+        if error.code != "redis_connection_lost":
+            return error
+        return TransientError(
+            "rdb_cut",
+            f"{self._link.description} ended its RDB after {self.check.bytes} bytes",
+            hint="it stopped, could not fork or save, or cut us off as too slow "
+            "(client-output-buffer-limit replica); its log says which",
+        )
 
     def _deliver(self, data: memoryview) -> None:
         if data:

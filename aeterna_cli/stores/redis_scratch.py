@@ -148,10 +148,10 @@ class ScratchRedis:
                 raise
         raise RemoteError("scratch_failed", "no free port for the scratch server")
 
-    def admit(self, user: str, password: str) -> None:
+    def admit(self, user: bytes, password: bytes) -> None:
         """Let a replica sign in as ``user``; it may replicate and nothing else."""
         rights = ["-@all", "+ping", "+psync", "+sync", "+replconf"]
-        self.server.connection.call("ACL", "SETUSER", user, "reset", "on", f">{password}", *rights)
+        self.server.connection.call("ACL", "SETUSER", user, "reset", "on", b">" + password, *rights)
 
     def stop(self) -> None:
         """The server is gone and its configuration with it; no error where it was."""

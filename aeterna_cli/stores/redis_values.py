@@ -1,15 +1,19 @@
 """Values as their meaning: read in pages of bounded size, hashed independently of encoding."""
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from aeterna_cli.errors import RemoteError
 from aeterna_cli.stores.redis_connection import ErrorReply, RedisConnection, Reply, Word, error_of
 
 _PAGE = 512  # elements
 _PAGE_BYTES = 256 << 10
 _MODULUS = 1 << 256
+#: What a server says of a key that somebody deleted or replaced since it was listed.
+_CHANGED = re.compile(r"^(WRONGTYPE|NOGROUP|ERR no such key)")
 _FOOTER = 10  # a DUMP payload ends with its version and CRC64
 
 
@@ -67,7 +71,12 @@ def read_values(
     ]
     first = connection.replies([_first_page(key, kind) for key, kind, _ in facts])
     for (key, kind, expiry), page in zip(facts, first, strict=True):
-        value = _value(connection, key, kind, page, field_times)
+        try:
+            value = _value(connection, key, kind, page, field_times)
+        except RemoteError as error:
+            if not _CHANGED.search(error.details.get("reply", "")):
+                raise
+            continue
         if value is not None:
             yield key, expiry, value
 
@@ -92,21 +101,17 @@ def _first_page(key: bytes, kind: bytes) -> list[Word]:
 def _value(
     connection: RedisConnection, key: bytes, kind: bytes, page: Reply, field_times: bool
 ) -> Value | None:
-    """None where somebody changed the key's type or deleted it since it was listed."""
+    """None where somebody deleted it since it was listed."""
     if isinstance(page, ErrorReply):
-        if page.kind == "WRONGTYPE":
-            return None
         raise error_of(page, connection.description)
     if kind == b"hash":
         return _hash_value(connection, key, page, field_times)
-    if kind == b"stream":
-        digest = _stream(connection, key, page)
-        return None if digest is None else Value(kind, digest)
     readers: dict[bytes, Callable[[RedisConnection, bytes, Reply], bytes]] = {
         b"string": _string,
         b"list": _list,
         b"set": _set,
         b"zset": _sorted_set,
+        b"stream": _stream,
     }
     if kind in readers:
         return Value(kind, readers[kind](connection, key, page))
@@ -192,13 +197,8 @@ def _field_times(
     return list(answer) if answer is not None else [-2] * len(fields)
 
 
-def _stream(connection: RedisConnection, key: bytes, page: Reply) -> bytes | None:
-    facts, groups = connection.replies([["XINFO", "STREAM", key], ["XINFO", "GROUPS", key]])
-    for answer in (facts, groups):
-        if isinstance(answer, ErrorReply):
-            if "no such key" in answer or answer.kind == "WRONGTYPE":
-                return None
-            raise error_of(answer, connection.description)
+def _stream(connection: RedisConnection, key: bytes, page: Reply) -> bytes:
+    facts, groups = connection.batch([["XINFO", "STREAM", key], ["XINFO", "GROUPS", key]])
     state = blake2b(digest_size=32)
     while True:
         for identifier, words in page:

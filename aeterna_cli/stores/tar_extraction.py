@@ -19,7 +19,7 @@ from aeterna_cli.errors import FailedError, RemoteError, TransientError
 
 BLOCK = 512
 _ZERO = bytes(BLOCK)
-_COPY = 1 << 20  # bytes read and written at a time
+_COPY = 1 << 18  # bytes at a time; larger blocks cost a page fault for every page
 _LONGEST = 255  # bytes of a member's name
 _TABLESPACE_LINK = re.compile(r"^pg_tblspc/([1-9][0-9]{0,9})$")
 _FILE_KINDS = frozenset({b"0", b"\0"})

@@ -1,6 +1,7 @@
 """``python -m aeterna_cli.lab.qdrant``: serve a data directory until SIGTERM or SIGINT."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,8 @@ def serve(options: argparse.Namespace) -> None:
         cluster=not options.standalone,
         allow_faults=options.allow_faults,
     )
+    # uvicorn shuts down on SIGTERM and then raises it again: the end of a clean stop is exit 0.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(ExitCode.DONE))
     uvicorn.run(
         application(node, keys),
         host=options.host,

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from aeterna_cli.lab.qdrant import (
@@ -22,7 +22,6 @@ from aeterna_cli.lab.qdrant import (
     wire,
 )
 from aeterna_cli.lab.qdrant.calls import Call, Entry
-from aeterna_cli.lab.qdrant.faults import AnswerLost
 from aeterna_cli.lab.qdrant.node import Node
 from aeterna_cli.lab.qdrant.refusals import Refusal, from_engine
 
@@ -115,11 +114,19 @@ def _endpoint(node: Node, entry: Entry, keys: Keys) -> Callable[[Request], Await
             except Refusal as refusal:
                 return _error(refusal)
         answer = await _answer(call, entry)
-        if call.fault == "lost":
-            raise AnswerLost(request.url.path)
-        return answer
+        return _lost() if call.fault == "lost" else answer
 
     return endpoint
+
+
+def _lost() -> Response:
+    """A body that is promised and never sent: the connection breaks."""
+    return StreamingResponse(iter(()), headers={"content-length": "100"})
+
+
+async def _unknown_path(_request: Request, _error: Exception) -> Response:
+    """Also for a known path with another method, as the real server's router does."""
+    return Response(status_code=404, headers=LAB_HEADER)
 
 
 def application(node: Node, keys: Keys) -> Starlette:
@@ -145,4 +152,8 @@ def application(node: Node, keys: Keys) -> Starlette:
         yield
         await node.stop()
 
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={404: _unknown_path, 405: _unknown_path},
+    )

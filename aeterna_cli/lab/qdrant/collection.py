@@ -5,7 +5,6 @@ directory that is not named there does not count and is removed at the next star
 """
 
 import asyncio
-import contextlib
 import logging
 import shutil
 import uuid
@@ -24,7 +23,7 @@ from aeterna_cli.lab.qdrant.refusals import (
     from_engine,
     not_found,
 )
-from aeterna_cli.lab.qdrant.shard import ACTIVE, Change, Shard
+from aeterna_cli.lab.qdrant.shard import ACTIVE, Change, Shard, ensure_indexes
 
 if TYPE_CHECKING:
     from aeterna_cli.lab.qdrant.replication import Replication
@@ -104,7 +103,7 @@ class Collection:
         """New ids follow the highest that is there now, as on the real server."""
         number = max(self.shards, default=-1) + 1
         shard = Shard.create(number, key, state, self.new_folder(number), self.config["params"])
-        shard.ensure_indexes(self.payload_schema)
+        ensure_indexes(shard.edge, self.payload_schema)
         self.shards[number] = shard
 
     def shard_keys(self) -> list[ShardKey]:
@@ -277,13 +276,11 @@ class Collection:
                 shard.flush()
 
     async def close(self) -> None:
-        if self._drain is not None:
-            self._drain.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._drain
         for replication in list(self.replications):
             await replication.stop()
         await self.settle()
+        if self._drain is not None:
+            await self._drain
         for shard in self.shards.values():
             await shard.close()
 

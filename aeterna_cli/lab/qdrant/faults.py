@@ -20,10 +20,6 @@ _SNAPSHOT = ("refuse", "truncate", "slow")
 _KNOWN = {"snapshot", "every", "path", "method", "after", "times", "seconds"}
 
 
-class AnswerLost(Exception):
-    """The work was done; the client must not hear of it."""
-
-
 @dataclass
 class Fault:
     snapshot: str | None = None
@@ -72,7 +68,7 @@ class Faults:
         fault = self.current
         if fault is None or path.startswith("/lab/"):
             return None
-        wanted = fault.snapshot if "/snapshot" in path else fault.every
+        wanted = (fault.snapshot if "/snapshot" in path else None) or fault.every
         if wanted is None or not fault.strikes(method, path):
             return None
         if wanted == "slow":

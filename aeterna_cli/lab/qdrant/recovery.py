@@ -24,7 +24,7 @@ from aeterna_cli.lab.qdrant.collection import Collection
 from aeterna_cli.lab.qdrant.files import read_document, remove_folder, write_document
 from aeterna_cli.lab.qdrant.node import Node
 from aeterna_cli.lab.qdrant.refusals import Refusal, bad_input, bad_request, service_error
-from aeterna_cli.lab.qdrant.shard import ACTIVE, PARTIAL, THRIFTY, Shard
+from aeterna_cli.lab.qdrant.shard import ACTIVE, PARTIAL, THRIFTY, Shard, ensure_indexes
 
 PRIORITIES = ("no_sync", "snapshot", "replica")
 _DOWNLOAD_SECONDS = 60
@@ -65,9 +65,11 @@ async def recover_shard(node: Node, collection: Collection, shard: Shard, archiv
         if shard.closed:
             shutil.rmtree(folder, ignore_errors=True)
             raise bad_request(f"shard {shard.id} has been dropped")
-        before = shard.replace(folder)
-        shard.ensure_indexes(collection.payload_schema)
-        shard.edge.flush()
+        try:
+            before = shard.replace(folder, collection.payload_schema)
+        except Exception as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise service_error(f"failed to load the shard snapshot: {error}") from error
         shard.state = ACTIVE
         collection.save()
     remove_folder(before, node.temporary)
@@ -105,7 +107,7 @@ async def _recover_collection(node: Node, name: str, unpacked: Path) -> None:
         collection = node.create_from_config(name, config)
         collection.payload_schema = read_document(unpacked / "payload_index.json")["schema"]
         for shard in collection.shards.values():
-            shard.ensure_indexes(collection.payload_schema)
+            ensure_indexes(shard.edge, collection.payload_schema)
         collection.save()
     for option in ("vectors", "shard_number"):
         if config["params"][option] != collection.config["params"][option]:

@@ -69,7 +69,7 @@ def new_config(body: dict[str, Any], version: Version) -> dict[str, Any]:
     if method not in ("auto", "custom"):
         raise bad_format(f"unknown variant `{method}`, expected `auto` or `custom`")
     parameters: dict[str, Any] = {
-        "vectors": _vectors(body.get("vectors") or {}),
+        "vectors": _vectors(body.get("vectors", {})),
         "shard_number": _positive(body, "shard_number", 1),
         "replication_factor": _positive(body, "replication_factor", 1),
         "write_consistency_factor": _positive(body, "write_consistency_factor", 1),

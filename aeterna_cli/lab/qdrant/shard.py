@@ -40,6 +40,14 @@ def _open(folder: Path) -> engine.EdgeShard:
     return engine.EdgeShard.load(str(folder))
 
 
+def ensure_indexes(edge: engine.EdgeShard, payload_schema: dict[str, dict[str, Any]]) -> None:
+    """Every field of ``payload_schema`` has an index; other indexes stay."""
+    present = edge.info().payload_schema
+    for field, schema in payload_schema.items():
+        if field not in present:
+            edge.update(engine.UpdateOperation.create_field_index(field, engine_index(schema)))
+
+
 class Shard:
     """``state`` is the replica's state on this, the only peer."""
 
@@ -108,17 +116,14 @@ class Shard:
     def count(self, found: engine.Filter | None = None, *, exact: bool = True) -> int:
         return self.edge.count(engine.CountRequest(exact=exact, filter=found))
 
-    def ensure_indexes(self, payload_schema: dict[str, dict[str, Any]]) -> None:
-        present = self.edge.info().payload_schema
-        for field, schema in payload_schema.items():
-            if field not in present:
-                self.edge.update(
-                    engine.UpdateOperation.create_field_index(field, engine_index(schema))
-                )
+    def replace(self, folder: Path, payload_schema: dict[str, dict[str, Any]]) -> Path:
+        """Serve another directory, indexed, from now on; the one until now.
 
-    def replace(self, folder: Path) -> Path:
-        """Serve another directory from now on; the one until now. The caller holds the lock."""
+        The caller holds the lock. On a fault the one until now is still served.
+        """
         edge = _open(folder)
+        ensure_indexes(edge, payload_schema)
+        edge.flush()
         self.edge.close()
         before, self.folder, self.edge = self.folder, folder, edge
         return before

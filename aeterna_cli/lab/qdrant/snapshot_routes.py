@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -21,11 +21,11 @@ _CHUNK = 1 << 18
 log = logging.getLogger(__name__)
 
 
-async def _finished(call: Call, work: Awaitable[Any]) -> Any:
+async def _finished(call: Call, work: Callable[[], Awaitable[Any]]) -> Any:
     """The result, or with ``wait=false`` 202 at once and a fault only in the log."""
     if call.wait(True):
-        return await work
-    task = asyncio.ensure_future(_logged(work))
+        return await work()
+    task = asyncio.create_task(_logged(work()))
     call.node.background.add(task)
     task.add_done_callback(call.node.background.discard)
     return Response(
@@ -45,11 +45,14 @@ async def _logged(work: Awaitable[Any]) -> None:
 
 async def make_shard(call: Call) -> Any:
     collection, shard = call.collection, call.shard
-    return await _finished(call, snapshots.make_shard_snapshot(call.node, collection, shard))
+    return await _finished(
+        call, lambda: snapshots.make_shard_snapshot(call.node, collection, shard)
+    )
 
 
 async def make_collection(call: Call) -> Any:
-    return await _finished(call, snapshots.make_collection_snapshot(call.node, call.collection))
+    collection = call.collection
+    return await _finished(call, lambda: snapshots.make_collection_snapshot(call.node, collection))
 
 
 def _shard_folder(call: Call) -> Path:
@@ -69,13 +72,18 @@ def _folder_entries(prefix: str, folder_of: Callable[[Call], Path]) -> list[Entr
         if call.fault == "truncate":
             size = path.stat().st_size
             headers = {"content-length": str(size)}
-            return StreamingResponse(_read(path, size // 2), headers=headers)
+            return StreamingResponse(_read(path.open("rb"), size // 2), headers=headers)
         return FileResponse(path, media_type="application/octet-stream")
 
     async def delete(call: Call) -> Any:
         folder, name = folder_of(call), call.path("snapshot")
         snapshots.existing(folder, name)
-        return await _finished(call, _true(asyncio.to_thread(snapshots.delete, folder, name)))
+
+        async def work() -> bool:
+            snapshots.delete(folder, name)
+            return True
+
+        return await _finished(call, work)
 
     return [
         Entry("GET", f"{prefix}/snapshots", listing),
@@ -84,24 +92,20 @@ def _folder_entries(prefix: str, folder_of: Callable[[Call], Path]) -> list[Entr
     ]
 
 
-async def _true(work: Awaitable[None]) -> bool:
-    await work
-    return True
-
-
 async def stream_shard(call: Call) -> Response:
     """No length, no checksum; cut short by a fault it ends as if all were well."""
     path = snapshots.temporary_file(call.node)
     await snapshots.pack_shard(call.node, call.shard, path)
     size = path.stat().st_size
     part = size // 2 if call.fault == "truncate" else size
-    return StreamingResponse(_read(path, part, unlink=True), media_type="application/octet-stream")
+    body = _read(path.open("rb"), part)
+    path.unlink()
+    return StreamingResponse(body, media_type="application/octet-stream")
 
 
-async def _read(path: Path, size: int, *, unlink: bool = False) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        if unlink:
-            path.unlink()
+async def _read(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
+    """The first ``size`` bytes."""
+    with file:
         while size > 0:
             chunk = await asyncio.to_thread(file.read, min(_CHUNK, size))
             size -= len(chunk)
@@ -119,7 +123,7 @@ async def recover_collection(call: Call) -> Any:
         place = await recovery.located(call.node, body["location"], body.get("api_key"))
         return await _use(call, *place, body.get("checksum"))
 
-    return await _finished(call, work())
+    return await _finished(call, work)
 
 
 async def recover_shard(call: Call) -> Any:
@@ -137,17 +141,18 @@ async def recover_shard(call: Call) -> Any:
             place = (snapshots.existing(folder, location), False)
         return await _use(call, *place, body.get("checksum"))
 
-    return await _finished(call, work())
+    return await _finished(call, work)
 
 
 async def upload(call: Call) -> Any:
     """To the shard in the path, or to the collection when there is none."""
     checksum = call.query("checksum")
     recovery.check_arguments(call.query("priority"), checksum)
+    call.wait(True)
     if "shard" in call.request.path_params:
         _ = call.shard
     path = await _uploaded(call)
-    return await _finished(call, _use(call, path, True, checksum))
+    return await _finished(call, lambda: _use(call, path, True, checksum))
 
 
 async def _uploaded(call: Call) -> Path:

@@ -39,8 +39,8 @@ class RdbResult:
 
     ``crc64`` was verified over the whole stream; None where the server sends no checksum
     (``rdbchecksum no``). ``replication_offset`` is the exact position of the image in the server's
-    history; None where the server knows SYNC only. ``written_by`` is the writer's version, "" where
-    the image does not say.
+    history; None where the server does not tell it. ``written_by`` is the writer's version, ""
+    where the image does not say.
     """
 
     bytes: int

@@ -33,6 +33,7 @@ def manifest_of(backup: "RunningBackup") -> Manifest:
         if n not in chosen
     ]
     return Manifest(
+        schema="aeterna.manifest/1",
         backup=backup.backup_id,
         repository=backup.place.repository.info.uuid,
         deployment=backup.place.repository.info.deployment,

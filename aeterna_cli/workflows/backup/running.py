@@ -14,7 +14,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.context import Context
-from aeterna_cli.keys.slots import create_identity, write_slot
+from aeterna_cli.errors import FailedError
+from aeterna_cli.keys.slots import create_identity, slot_context, write_slot
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.repository import layout
 from aeterna_cli.repository.blobs import seal
@@ -102,13 +103,14 @@ class RunningBackup:
         self.operation = run.operation
         self.backup_id = layout.new_backup_id(self.begun)
         secret, recipient = create_identity()
+        folder = layout.backup_folder(self.backup_id)
         write_slot(
             self.place.objects,
-            layout.backup_folder(self.backup_id),
+            folder,
             self.place.key_service,
             secret,
-            repository=self.place.repository.info.uuid,
-            subject=self.backup_id,
+            slot_context(self.place.repository.info.uuid, folder),
+            sign=self.ready.signing_key.sign,
         )
         self.recipients = (recipient, *self.place.profile.keys.offline_recipients)
         self.volumes = Volumes(
@@ -191,9 +193,8 @@ class RunningBackup:
         if "postgres" in self.asked.stores:
             self._mark_postgres(run)
         last = self.ticks[-1].number if self.ticks else 0
-        layout_key = layout.marker_key(self.backup_id)
         content = f'{{"marker": {last}, "time": "{self.point_time.isoformat()}"}}\n'
-        self.place.objects.create(layout_key, content.encode())
+        self.place.objects.create(layout.marker_key(self.backup_id), content.encode())
         if self.point is not None and self.wal is not None:
             self.wal.finish(self.point.wal_needed, WAL_SECONDS)
         return {"marker": last, "lsn": self.point.lsn if self.point else None}
@@ -269,8 +270,6 @@ class RunningBackup:
     def _check(self, run: StepRun) -> None:
         """Asked for every block of every volume: signals, leases, and the other threads."""
         if self._failed.is_set():
-            from aeterna_cli.errors import FailedError
-
             raise FailedError("backup_ended", "another part of this backup failed")
         run.safe_point()
         if self.wal is not None:

@@ -69,6 +69,17 @@ class Server:
 
     # Requests
 
+    def clean(self) -> None:
+        """No faults, no collections, and none of their snapshots, which outlive them."""
+        self.ask("DELETE", "/lab/faults")
+        for one in self.ask("GET", "/collections")["collections"]:
+            path = f"/collections/{one['name']}"
+            for shard in self.shards(one["name"]):
+                folder = f"{path}/shards/{shard}/snapshots"
+                for snapshot in self.ask("GET", folder):
+                    self.ask("DELETE", f"{folder}/{snapshot['name']}")
+            self.ask("DELETE", path)
+
     def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
         """The answer's ``result``, or the error's text when another status is expected."""
         answer = self.http.request(method, path, json=body)

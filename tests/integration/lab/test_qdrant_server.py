@@ -26,19 +26,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def qdrant(shared: Server) -> Iterator[Server]:
+def qdrant(shared: Server) -> Server:
     """The shared server, empty and without faults."""
-    shared.ask("DELETE", "/lab/faults")
-    for one in shared.ask("GET", "/collections")["collections"]:
-        shared.ask("DELETE", f"/collections/{one['name']}")
-    yield shared
-    shared.ask("DELETE", "/lab/faults")
+    shared.clean()
+    return shared
 
 
-def keyed(server: Server, *keys: Any, **options: Any) -> None:
+def keyed(server: Server, *keys: Any) -> None:
     server.ask("PUT", "/collections/c", CUSTOM)
     for key in keys:
-        server.ask("PUT", "/collections/c/shards", {"shard_key": key, **options})
+        server.ask("PUT", "/collections/c/shards", {"shard_key": key})
 
 
 # Durability
@@ -73,9 +70,12 @@ def test_kill_9_loses_no_acknowledged_point(tmp_path: Path) -> None:
 
 def test_everything_but_points_survives_a_crash_too(tmp_path: Path) -> None:
     with running(tmp_path / "q") as server:
-        keyed(server, "a", 7, shards_number=2)
+        server.ask("PUT", "/collections/c", CUSTOM)
         index = {"field_name": "t", "field_schema": {"type": "keyword", "is_tenant": True}}
         server.ask("PUT", "/collections/c/index?wait=true", index)
+        for key in ("a", 7):
+            body = {"shard_key": key, "shards_number": 2}
+            server.ask("PUT", "/collections/c/shards", body)
         alias = {"create_alias": {"collection_name": "c", "alias_name": "now"}}
         server.ask("POST", "/collections/aliases", {"actions": [alias]})
         server.upsert("c", range(20), 7)
@@ -301,9 +301,11 @@ def test_the_official_client_works(qdrant: Server) -> None:
         )
         client.create_shard_key("c", "k")
         client.create_payload_index("c", "t", models.PayloadSchemaType.KEYWORD)
-        point = models.PointStruct(id=1, vector={"text": [1, 2, 3, 4]}, payload={"t": "x"})
+        point = models.PointStruct(id=1, vector={"text": [1.0, 2.0, 3.0, 4.0]}, payload={"t": "x"})
         client.upsert("c", [point], shard_key_selector="k")
-        hits = client.query_points("c", [1, 2, 3, 4], using="text", limit=1, with_payload=True)
+        hits = client.query_points(
+            "c", [1.0, 2.0, 3.0, 4.0], using="text", limit=1, with_payload=True
+        )
         assert hits.points[0].payload == {"t": "x"}
         assert client.get_collection("c").payload_schema["t"].points == 1
         assert client.collection_cluster_info("c").local_shards[0].shard_key == "k"

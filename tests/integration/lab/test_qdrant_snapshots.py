@@ -25,12 +25,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def qdrant(shared: Server) -> Iterator[Server]:
-    shared.ask("DELETE", "/lab/faults")
-    for one in shared.ask("GET", "/collections")["collections"]:
-        shared.ask("DELETE", f"/collections/{one['name']}")
-    yield shared
-    shared.ask("DELETE", "/lab/faults")
+def qdrant(shared: Server) -> Server:
+    shared.clean()
+    return shared
 
 
 def filled(server: Server, count: int = 20) -> None:
@@ -258,7 +255,7 @@ def test_an_old_version_ignores_or_refuses_what_came_later(tmp_path: Path) -> No
         both = {"target": "a", "fallback": "a"}
         old.upsert("c", [1], both, 400)
         old.upsert("c", [1], "a")
-        never = {"must": [{"has_id": []}]}
+        never: dict[str, Any] = {"must": [{"has_id": []}]}
         point = {"id": 1, "vector": [1, 1, 1, 1], "payload": {"n": "overwritten"}}
         body = {"points": [point], "update_filter": never, "shard_key": "a"}
         old.ask("PUT", "/collections/c/points?wait=true", body)
@@ -272,7 +269,11 @@ def test_an_old_version_ignores_or_refuses_what_came_later(tmp_path: Path) -> No
 def test_conditional_upserts_of_a_newer_version(qdrant: Server) -> None:
     filled(qdrant)
     point = {"id": 1, "vector": [1, 1, 1, 1], "payload": {"n": "changed"}}
-    for extra in ({"update_filter": {"must": [{"has_id": []}]}}, {"update_mode": "insert_only"}):
+    extras: tuple[dict[str, Any], ...] = (
+        {"update_filter": {"must": [{"has_id": []}]}},
+        {"update_mode": "insert_only"},
+    )
+    for extra in extras:
         body = {"points": [point], **extra}
         qdrant.ask("PUT", "/collections/c/points?wait=true", body)
     assert qdrant.ask("GET", "/collections/c/points/1")["payload"]["n"] == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aeterna_cli.errors import AuthenticationError
+from aeterna_cli.errors import AuthenticationError, TransientError
 from aeterna_cli.stores import postgres_digests as digests
 from aeterna_cli.stores.base.postgres import DigestSet, TableDigest
 from tests.integration.stores.postgres_backups import Source, programs, source
@@ -178,6 +178,16 @@ def test_a_table_rewritten_under_the_snapshot_has_no_digest(server: Source, stat
         assert digests.digest(session, table) == (0, digests.UNTAKEN)
         session.execute("ROLLBACK")
     server.execute("DROP TABLE IF EXISTS one.victim")
+
+
+def test_a_locked_table_is_not_waited_for_without_end(connection: Any, server: Source) -> None:
+    table = digests.tables(connection)[0]
+    connection.execute("SET lock_timeout = '50ms'")
+    with server.connect() as other:
+        other.execute(f"BEGIN; LOCK TABLE {table.name}".encode())
+        with pytest.raises(TransientError) as raised:
+            digests.digest(connection, table)
+    assert raised.value.code == "table_locked"
 
 
 def table(name: str, rows: int, digest: str) -> TableDigest:

@@ -124,8 +124,8 @@ def restore(qdrant: QdrantServer, backup: Backup, *, replace: bool = False) -> N
 
 
 def without_ids(description: CollectionDescription) -> CollectionDescription:
-    """Ids of single-shard keys may differ: nothing is placed by them."""
-    shards = tuple(replace(shard, id=0) for shard in description.shards)
+    """Peers differ, and ids of single-shard keys may: nothing is placed by them."""
+    shards = tuple(replace(shard, id=0, replicas=()) for shard in description.shards)
     return replace(description, shards=shards)
 
 

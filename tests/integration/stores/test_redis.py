@@ -21,7 +21,7 @@ from aeterna_cli.errors import (
     TransientError,
 )
 from aeterna_cli.settings import TlsSettings
-from aeterna_cli.stores import binaries
+from aeterna_cli.stores import binaries, redis_info
 from aeterna_cli.stores.redis_scratch import ScratchRedis
 from tests.integration.stores.redis_server import PASSWORD, LabRedis, certificate, free_port, proxy
 
@@ -123,10 +123,25 @@ def test_field_times_make_the_rdb_the_server_s_own(redis: LabRedis) -> None:
     assert data.startswith(b"VALKEY080")
 
 
+def test_a_field_time_set_at_the_last_moment(
+    redis: LabRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.call("HSET", "h", "a", "1", "b", "2")
+    redis.call("HPEXPIRE", "h", 1_000_000, "FIELDS", 1, "a")
+    monkeypatch.setattr(redis_info, "has_field_times", lambda facts: False)
+    try:
+        data, _ = captured(redis)
+        assert data.startswith(b"VALKEY080")
+    except TransientError as error:  # the server noticed after it had begun to send
+        assert error.code == "rdb_cut"  # noqa: PT017 - either end is right
+
+
 def test_an_rdb_without_checksum_says_so(tmp_path: Path) -> None:
     server = LabRedis(tmp_path / "redis", "rdbchecksum no").start()
     try:
         data, result = captured(server)
+        with server.server() as client:
+            assert "redis_no_checksum" in {one.code for one in client.findings("backup")}
         assert result.crc64 is None
         assert data[-8:] == bytes(8)
     finally:
@@ -234,6 +249,16 @@ def test_a_server_that_does_not_hand_out_its_rdb(redis: LabRedis) -> None:
         client.capture_rdb(lambda piece: None)
     assert caught.value.code == "sync_refused"
     redis.call("ACL", "DELUSER", "narrow")
+
+
+def test_a_managed_server_without_psync(tmp_path: Path) -> None:
+    server = LabRedis(tmp_path / "redis", 'rename-command PSYNC ""').start()
+    try:
+        with server.server() as client, pytest.raises(RefusedError) as caught:
+            client.capture_rdb(lambda piece: None)
+        assert caught.value.code == "sync_refused"
+    finally:
+        server.kill()
 
 
 def test_a_wrong_password_is_told_without_it(redis: LabRedis) -> None:

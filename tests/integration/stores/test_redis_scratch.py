@@ -1,6 +1,7 @@
 """A scratch server loads an RDB or says why not; a live server takes over what it loaded."""
 
 import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aeterna_cli.errors import AuthenticationError, InterruptedByUser, RefusedError, RemoteError
-from aeterna_cli.stores import binaries, redis_load
+from aeterna_cli.stores import binaries, redis_load, redis_scratch
 from aeterna_cli.stores.redis import RedisServer
 from aeterna_cli.stores.redis_digests import compare
 from aeterna_cli.stores.redis_load import TAG, load_from_scratch, mend_target
@@ -211,7 +212,7 @@ def test_a_target_left_by_a_killed_load_is_mended(
     with ScratchRedis(binaries.redis_server(), tmp_path / "dead") as dead, target.server() as left:
         dead.start()
         redis_load._attach(left.connection, dead)
-    assert target.call("CONFIG", "GET", "masteruser")[1].startswith(TAG.encode())
+    assert target.call("CONFIG", "GET", "masteruser")[1].startswith(TAG)
     assert target.call("ROLE")[0] == b"slave"
     scratch.start(image)
     with target.server() as client:
@@ -286,3 +287,20 @@ def test_a_target_that_cannot_reach_us_gets_a_copy(
         assert compare(scratch.server.digests(), client.digests(), datetime.now(UTC)) == []
     assert target.call("ROLE")[0] == b"master"
     assert target.call("CONFIG", "GET", "masterauth")[1] == b""
+
+
+def test_a_taken_port_is_tried_no_longer(
+    scratch: ScratchRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = iter([taken.getsockname()[1], free_port()])
+        monkeypatch.setattr(redis_scratch, "_free_port", lambda: next(ports))
+        scratch.start()
+        assert scratch.server.is_empty()
+
+
+def test_a_program_that_is_no_server_is_told(tmp_path: Path) -> None:
+    none = ScratchRedis(Path("/bin/false"), tmp_path / "scratch")
+    with none, pytest.raises(RemoteError) as caught:
+        none.start()
+    assert caught.value.code == "scratch_failed"
