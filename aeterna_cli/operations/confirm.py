@@ -34,7 +34,7 @@ def confirm(plan: Plan, answers: Answers, *, profile: str, environment: str) -> 
 
 
 def _yes(plan: Plan, answers: Answers, where: str) -> None:
-    if answers.yes:
+    if answers.yes or (plan.confirm_name and answers.confirm_name == plan.confirm_name):
         return
     if not answers.interactive:
         raise RefusedError(

@@ -42,9 +42,10 @@ def unseal(data: bytes, identity: str) -> bytes:
         packed = pyrage.decrypt(data, [key])
         with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
             plain = stream.read(LARGEST + 1)
+        whole = len(plain) <= LARGEST and zstandard.frame_content_size(packed) == len(plain)
     except (pyrage.IdentityError, pyrage.DecryptError, zstandard.ZstdError) as error:
         raise _broken() from error
-    if len(plain) > LARGEST or zstandard.frame_content_size(packed) != len(plain):
+    if not whole:
         raise _broken()
     return plain
 

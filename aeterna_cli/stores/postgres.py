@@ -23,14 +23,21 @@ from aeterna_cli.stores.postgres_replication import lsn_number
 
 SUPPORTED = range(15, 19)
 
+# On a primary the timeline is that of the WAL being written: after a promotion the control file
+# tells the old one until the next checkpoint.
 _IDENTITY = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()),
-       (SELECT timeline_id FROM pg_control_checkpoint()),
+       CASE WHEN pg_is_in_recovery()
+            THEN (SELECT greatest(timeline_id, min_recovery_end_timeline)
+                    FROM pg_control_checkpoint(), pg_control_recovery())
+            ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END,
        current_setting('server_version_num')::int, current_setting('server_version'),
        pg_is_in_recovery(),
        (SELECT setting::int FROM pg_settings WHERE name = 'wal_segment_size'),
        current_setting('wal_level'), current_setting('data_checksums') = 'on',
-       (SELECT sum(pg_database_size(oid))::bigint FROM pg_database)
+       (SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database
+         WHERE has_database_privilege(oid, 'CONNECT')
+            OR pg_has_role('pg_read_all_stats', 'USAGE'))
 """
 _CREATE = """
 CREATE SCHEMA IF NOT EXISTS aeterna_ops;

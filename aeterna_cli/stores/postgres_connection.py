@@ -1,25 +1,34 @@
-"""Connections to PostgreSQL, and what its refusals mean."""
+"""Connections to PostgreSQL: only what the profile says, nothing of the caller's environment."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
-from aeterna_cli.errors import (
-    AeternaError,
-    AuthenticationError,
-    RefusedError,
-    RemoteError,
-    TransientError,
-)
+from aeterna_cli.errors import TransientError, UsageError
 from aeterna_cli.settings import PostgresSettings
+from aeterna_cli.stores.postgres_faults import typed
 
 Connection = psycopg.Connection[Any]
 
-_UNREACHABLE_CLASSES = ("08", "53", "57")  # SQLSTATE: connection, resources, operator intervention
-_CERTIFICATE_WORDS = ("certificate verify failed", "server certificate for", "root certificate")
-_PASSWORD_WORDS = ("password authentication failed", "no password supplied", "no pg_hba.conf entry")
+_DEFAULT_PORT = 5432
+# libpq fills what is not given from PG* variables and ~/.postgresql. An empty value is given.
+_NOT_FROM_THE_ENVIRONMENT = {
+    "hostaddr": "",
+    "passfile": "/dev/null/none",  # cannot exist; /dev/null itself makes libpq warn on stderr
+    "channel_binding": "prefer",
+    "gssencmode": "disable",
+    "target_session_attrs": "any",
+    "load_balance_hosts": "disable",
+    "require_auth": "",
+    "sslcert": "",
+    "sslkey": "",
+    "sslpassword": "",
+    "sslcrl": "",
+    "sslcrldir": "",
+}
 
 
 def connect(
@@ -30,34 +39,31 @@ def connect(
     autocommit: bool = True,
     host: str | None = None,
 ) -> Connection:
-    """A new connection; errors as of ``postgres_errors``. Nothing of the environment is read.
+    """A new connection; errors as of ``postgres_errors``.
 
-    ``replication`` gives a walsender; with ``database`` (or the profile's) one that also takes
-    logical commands. ``host`` is another ``host:port`` of the same cluster.
+    ``replication`` gives a walsender of ``database`` (or the profile's) that takes logical commands
+    and SQL. ``host`` is another ``host:port`` of the same cluster.
     """
-    parameters = _parameters(settings, database, host)
-    if replication:
-        parameters["replication"] = "database"
-    with postgres_errors():
-        return psycopg.connect(autocommit=autocommit, **parameters)
+    return _open(settings, database, host, "database" if replication else "false", autocommit)
 
 
 def connect_physical(settings: PostgresSettings, host: str | None = None) -> Connection:
     """A walsender for BASE_BACKUP and physical START_REPLICATION."""
-    parameters = _parameters(settings, None, host)
-    parameters["replication"] = "true"
-    with postgres_errors():
-        return psycopg.connect(autocommit=True, **parameters)
+    return _open(settings, None, host, "true", autocommit=True)
 
 
-def _parameters(
-    settings: PostgresSettings, database: str | None, other: str | None
-) -> dict[str, Any]:
-    host, port = settings.host, settings.port
-    if other is not None:
-        name, colon, number = other.rpartition(":")
-        host, port = (name, int(number)) if colon and number.isdecimal() else (other, port)
-    found: dict[str, Any] = {
+def _open(
+    settings: PostgresSettings,
+    database: str | None,
+    other: str | None,
+    replication: str,
+    autocommit: bool,
+) -> Connection:
+    host, port = split_address(other) if other else (settings.host, settings.port)
+    # statement_timeout is for statements: a stream may run for ever
+    timeout = 0 if replication != "false" else round(settings.statement_timeout * 1000)
+    parameters: dict[str, Any] = {
+        **_NOT_FROM_THE_ENVIRONMENT,
         "host": host,
         "port": port,
         "dbname": database or settings.database,
@@ -65,34 +71,61 @@ def _parameters(
         "password": settings.secret() or "",
         "connect_timeout": max(2, round(settings.connect_timeout)),
         "application_name": settings.application_name,
-        "options": f"-c statement_timeout={round(settings.statement_timeout * 1000)}",
+        "options": f"-c statement_timeout={timeout}",
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        "passfile": "/dev/null",
+        "tcp_user_timeout": 30_000,  # ms; keepalives say nothing while data is unacknowledged
         "client_encoding": "utf8",
-        **_tls(settings),
+        "replication": replication,
+        **_tls(settings, host, port),
     }
-    return found
+    with postgres_errors():
+        return psycopg.connect(autocommit=autocommit, **parameters)
 
 
-def _tls(settings: PostgresSettings) -> dict[str, Any]:
+def split_address(text: str) -> tuple[str, int]:
+    """``host``, ``host:port``, ``[address]:port`` or an IPv6 address; without a port 5432."""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        number = rest.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, number = text.partition(":")
+    else:
+        host, number = text, ""
+    if number and not number.isdecimal():
+        raise UsageError("address_unreadable", f"{text!r} is not host:port")
+    return host, int(number or _DEFAULT_PORT)
+
+
+def _tls(settings: PostgresSettings, host: str, port: int) -> dict[str, Any]:
     tls = settings.tls
     if not tls.enabled:
-        return {"sslmode": "prefer" if not settings.host.startswith("/") else "disable"}
-    found: dict[str, Any] = {"sslmode": "verify-full"}
-    if tls.ca_file is not None:
-        found["sslrootcert"] = str(tls.ca_file)
-    else:
-        found["sslrootcert"] = "system"
-    if tls.certificate_file is not None:
-        found["sslcert"] = str(tls.certificate_file)
-    if tls.key_file is not None:
-        found["sslkey"] = str(tls.key_file)
+        socket_folder = host.startswith("/")
+        return {"sslmode": "disable" if socket_folder else "prefer", "sslcertmode": "disable"}
+    found: dict[str, Any] = {
+        "sslmode": "verify-full",
+        "sslrootcert": str(tls.ca_file) if tls.ca_file else "system",
+        "sslcertmode": "allow" if tls.certificate_file else "disable",
+        "sslcert": str(tls.certificate_file or ""),
+        "sslkey": str(tls.key_file or tls.certificate_file or ""),
+    }
     if tls.server_name is not None:
-        # libpq verifies the name in ``host`` and connects to ``hostaddr``
-        found["hostaddr"], found["host"] = settings.host, tls.server_name
+        # libpq verifies the name in ``host`` and connects to the number in ``hostaddr``
+        found["host"], found["hostaddr"] = tls.server_name, _number(host, port)
     return found
+
+
+def _number(host: str, port: int) -> str:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise TransientError(
+            "postgres_unreachable",
+            f"the name {host} cannot be resolved: {error.strerror or error}",
+            next_steps=["aeterna-cli config test"],
+        ) from error
+    return str(found[0][4][0])
 
 
 @contextmanager
@@ -100,62 +133,5 @@ def postgres_errors() -> Iterator[None]:
     """What psycopg raises inside the block comes out as one of the house's errors."""
     try:
         yield
-    except AeternaError:
-        raise
     except psycopg.Error as error:
         raise typed(error) from error
-
-
-def typed(error: psycopg.Error) -> AeternaError:
-    """One typed error for one of psycopg's. The server's sentence is kept, secrets are in none."""
-    state, said = error.sqlstate or "", sentence(error)
-    lowered = str(error).lower()
-    if state.startswith("28") or any(word in lowered for word in _PASSWORD_WORDS):
-        return AuthenticationError(
-            "postgres_login_refused",
-            f"PostgreSQL refused the login: {said}",
-            hint="check the user, the password file and pg_hba.conf",
-            next_steps=["aeterna-cli config test"],
-        )
-    if state == "42501":
-        return AuthenticationError(
-            "missing_privilege",
-            f"PostgreSQL: {said}",
-            next_steps=["aeterna-cli doctor --grants"],
-        )
-    if any(word in lowered for word in _CERTIFICATE_WORDS):
-        return RemoteError(
-            "certificate_refused",
-            "PostgreSQL's certificate cannot be verified",
-            hint=said,
-            next_steps=["check postgres.tls.ca_file and postgres.tls.server_name"],
-        )
-    if state == "25006":
-        return RefusedError(
-            "postgres_read_only", "PostgreSQL is read-only here", hint="this is a replica"
-        )
-    if state == "58P01" and "wal segment" in lowered:
-        return wal_gap(said)
-    if not state or state[:2] in _UNREACHABLE_CLASSES:
-        return TransientError(
-            "postgres_unreachable",
-            f"PostgreSQL does not answer: {said}",
-            next_steps=["aeterna-cli config test"],
-        )
-    return RemoteError("postgres_refused", f"PostgreSQL: {said}", details={"sqlstate": state})
-
-
-def wal_gap(said: str) -> RefusedError:
-    """WAL that is needed is gone from the server."""
-    return RefusedError(
-        "wal_gap",
-        f"WAL that is needed is gone from the server: {said}",
-        hint="moments behind the gap can only be restored from a new backup",
-        next_steps=["aeterna-cli backup create"],
-    )
-
-
-def sentence(error: psycopg.Error) -> str:
-    """The server's or the library's own words, one line."""
-    text = error.diag.message_primary or str(error).strip() or type(error).__name__
-    return " ".join(text.split())

@@ -70,8 +70,11 @@ class QdrantServer:
         """Who answers. ``RefusedError('qdrant_too_old')`` below 1.12; changes nothing."""
         return qdrant_describe.read_identity(self._http, self._identity_key)
 
-    def ensure_identity(self) -> str:
-        """The deployment's identity, made at the first call together with our own collection."""
+    def ensure_identity(self, wanted: str | None = None) -> str:
+        """The deployment's identity, made at the first call together with our own collection.
+
+        ``wanted`` is what a server without one is given: a restore gives it its old one back.
+        """
         qdrant_describe.server_version(self._http)
         found = self._identity_key()
         if found is not None:
@@ -79,7 +82,7 @@ class QdrantServer:
         if not qdrant_restore.exists(self._http, OPS_COLLECTION):
             body = {"vectors": {"size": 1, "distance": "Dot"}, "shard_number": 1}
             self._http.call("PUT", f"/collections/{OPS_COLLECTION}", body)
-        self._upsert_own(IDENTITY_POINT, {"identity": str(uuid4())})
+        self._upsert_own(IDENTITY_POINT, {"identity": wanted or str(uuid4())})
         made = self._identity_key()
         if made is None:
             raise RemoteError("identity_not_kept", "the identity point is not there after writing")
@@ -152,6 +155,13 @@ class QdrantServer:
         written. ``stop`` is asked after every batch and ends it with ``InterruptedByUser``.
         """
         return qdrant_upload.upsert_lines(self._http, collection, stream, stop)
+
+    def ids(self, collection: str) -> Iterator[str]:
+        """The id of every point as text, in no promised order; one under two keys comes twice."""
+        cluster = qdrant_describe.cluster_information(self._http, collection)
+        keys = dict.fromkeys(shard.key for shard in qdrant_describe.shards_of(cluster)) or {None: 0}
+        for key in keys:
+            yield from qdrant_capture.scrolled_ids(self._http, collection, key)
 
     def live_digests(self, collection: str) -> LiveDigest:
         """Digest and count by scroll; equal to the sum of the shards' images when nobody writes."""

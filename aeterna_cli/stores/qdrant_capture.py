@@ -20,6 +20,7 @@ from aeterna_cli.stores.qdrant_http import (
 from aeterna_cli.stores.qdrant_tar import TarWalk
 
 _PAGE = 250
+_PAGE_OF_IDS = 10_000
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
 
 
@@ -93,11 +94,19 @@ def _checked(body: Download, where: str, checksum: str | None) -> Iterator[bytes
         )
 
 
+def scrolled_ids(http: QdrantHttp, collection: str, shard_key: ShardKey | None) -> Iterator[str]:
+    """The ids of a shard key's points (of the whole collection for None) as text."""
+    for page in pages(http, collection, shard_key, only_ids=True):
+        yield from (str(point["id"]) for point in page)
+
+
 def pages(
-    http: QdrantHttp, collection: str, shard_key: ShardKey | None
+    http: QdrantHttp, collection: str, shard_key: ShardKey | None, *, only_ids: bool = False
 ) -> Iterator[list[dict[str, Any]]]:
     """All points of a shard key (of the whole collection for None) in pages, in id order."""
-    request: dict[str, Any] = {"limit": _PAGE, "with_payload": True, "with_vector": True}
+    whole = not only_ids
+    limit = _PAGE if whole else _PAGE_OF_IDS
+    request: dict[str, Any] = {"limit": limit, "with_payload": whole, "with_vector": whole}
     if shard_key is not None:
         request["shard_key"] = shard_key
     while True:

@@ -64,9 +64,12 @@ class RedisServer:
         """Who answers; changes nothing."""
         return redis_info.identity(self.connection)
 
-    def ensure_identity(self) -> str:
-        """The deployment's identity, made at the first call; two callers get the same."""
-        self.connection.call("SET", IDENTITY_KEY, str(uuid4()), "NX")
+    def ensure_identity(self, wanted: str | None = None) -> str:
+        """The deployment's identity, made at the first call; two callers get the same.
+
+        ``wanted`` is what a server without one is given: a restore gives it its old one back.
+        """
+        self.connection.call("SET", IDENTITY_KEY, wanted or str(uuid4()), "NX")
         found = self.connection.call("GET", IDENTITY_KEY)
         if found is None:
             raise RemoteError(

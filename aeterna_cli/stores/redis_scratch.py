@@ -12,12 +12,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from pydantic import SecretStr
 
-from aeterna_cli.errors import InterruptedByUser, RemoteError, TransientError
+from aeterna_cli.errors import AeternaError, InterruptedByUser, RemoteError, TransientError
 from aeterna_cli.settings import RedisSettings
 from aeterna_cli.stores import redis_info, redis_rdb, unprivileged
 from aeterna_cli.stores.redis import RedisServer
@@ -215,7 +216,6 @@ class ScratchRedis:
         deadline: float,
         stop: Callable[[], bool],
     ) -> None:
-        """A server that is not our own process never gets past the comparison of ids."""
         while True:
             if process.poll() is not None:
                 raise self._failure(rdb)
@@ -223,22 +223,27 @@ class ScratchRedis:
                 raise InterruptedByUser("interrupted", "stopped while the scratch server loaded")
             if time.monotonic() > deadline:
                 raise TransientError("scratch_slow", "the scratch server is still loading its RDB")
-            try:
-                facts = redis_info.info(self.server.connection)
-                if facts.get("loading") == "0" and facts["process_id"] == str(process.pid):
-                    return
-            except TransientError:
-                pass  # it does not listen yet
+            if self._is_loaded(process.pid):
+                return
             time.sleep(_POLL)
 
+    def _is_loaded(self, pid: int) -> bool:
+        """Also False for whoever took our port; our own process then ends by itself."""
+        quick = self.client_settings().model_copy(update={"timeout": 1})
+        with RedisServer(quick) as server, suppress(AeternaError):
+            facts = redis_info.info(server.connection)
+            return facts.get("loading") == "0" and facts.get("process_id") == str(pid)
+        return False
+
     def _failure(self, rdb: Path | None) -> Exception:
+        """Why the server's process ended, by its log."""
         text = self._log.read_text(errors="replace")
         if "in use" in text and "listen" in text.lower():
             return _PortTaken()
         last = _last_word(text)
         if rdb is None or not re.search(r"rdb|loading|Data file", text, re.IGNORECASE):
             return RemoteError("scratch_failed", f"the scratch server did not start: {last}")
-        if re.search(r"RDB (format )?version|Wrong signature", text):
+        if re.search(r"handle RDB format version", text):
             return RemoteError(
                 "rdb_too_new",
                 f"{self._binary.name} cannot read this RDB: it needs {server_needed(rdb)}",
@@ -266,8 +271,13 @@ class ScratchRedis:
 
 
 def _last_word(log: str) -> str:
-    """The last line that warns, without the server's prefix; the last of all where none does."""
+    """The last line that warns, without the server's prefix; the last of all where none does.
+
+    That the server therefore ends is no news.
+    """
+    farewell = re.compile(r"Terminating server|Exiting")
     lines = [line.strip() for line in log.splitlines() if line.strip()]
+    lines = [line for line in lines if not farewell.search(line)]
     warnings = [line for line in lines if " # " in line]
     found = (warnings or lines or ["it says nothing"])[-1]
     return re.sub(r"^\S+ \d+ \w+ \d+ [\d:.]+ . ", "", found)[:300]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aeterna_cli.lab.qdrant.replication import Replication
 
 #: How long an update without ``wait=true`` stays unseen: long enough for a test to notice.
-DEFERRED_SECONDS = 0.05
+DEFERRED_SECONDS = 0.5
 DOCUMENT = "collection.json"
 
 log = logging.getLogger(__name__)
