@@ -83,3 +83,17 @@ def reset_(ctx: Context) -> None:
     from aeterna_cli.workflows.lab import reset
 
     ctx.out.result(reset.run(ctx))
+
+
+@reading(app, "demo", needs_profile=False)
+def demo_(
+    ctx: Context,
+    scale: Annotated[float, typer.Option("--scale", help="1 is about 6,000 memories.")] = 1.0,
+) -> None:
+    """Seed, back up, kill and wipe, restore and prove: all on real servers of this machine.
+
+    Example: aeterna-cli lab demo
+    """
+    from aeterna_cli.workflows.lab import demo
+
+    ctx.out.result(demo.run(ctx, scale))

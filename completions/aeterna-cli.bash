@@ -5,7 +5,7 @@ _aeterna_cli() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="${COMP_WORDS[i]}"
     case "$path $word" in
-      " config" | " config init" | " config show" | " lab" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up") path="$path $word" ;;
+      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify") path="$path $word" ;;
     esac
   done
   case "$prev" in
@@ -18,20 +18,43 @@ _aeterna_cli() {
       local names="latest $(cat "$cache/backups" 2>/dev/null)"
       COMPREPLY=($(compgen -W "$names" -- "$cur"))
       return ;;
-    --change | --environment | --profile | --reason | --scale | --seed | --without | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --allow-skew | --at | --break-glass | --change | --confirm | --data-dir | --environment | --forget | --identity-file | --into | --keep-last | --label | --lsn | --minimum | --name | --note | --profile | --rate-limit | --reason | --scale | --seed | --window-days | --without | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$path" in
-    "") COMPREPLY=($(compgen -W "config lab --help --version" -- "$cur")) ;;
-    " config") COMPREPLY=($(compgen -W "init show --help" -- "$cur")) ;;
+    "") COMPREPLY=($(compgen -W "backup config lab operation repository restore --help --version" -- "$cur")) ;;
+    " backup") COMPREPLY=($(compgen -W "create list prune show verify wal --help" -- "$cur")) ;;
+    " backup create") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --label --note --output --profile --quiet --rate-limit --reason --store --yes -o -p -q -y" -- "$cur")) ;;
+    " backup list") COMPREPLY=($(compgen -W "--all --debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " backup prune") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --keep-last --minimum --output --profile --quiet --reason --window-days --yes -o -p -q -y" -- "$cur")) ;;
+    " backup show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " backup verify") COMPREPLY=($(compgen -W "--debug --help --identity-file --output --profile --quiet --restore -o -p -q" -- "$cur")) ;;
+    " backup wal") COMPREPLY=($(compgen -W "receive status --help" -- "$cur")) ;;
+    " backup wal receive") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --once --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
+    " backup wal status") COMPREPLY=($(compgen -W "--debug --exit-code --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " config") COMPREPLY=($(compgen -W "init pin show test --help" -- "$cur")) ;;
     " config init") COMPREPLY=($(compgen -W "--debug --environment --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " config pin") COMPREPLY=($(compgen -W "--change --debug --dry-run --forget --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " config show") COMPREPLY=($(compgen -W "--debug --help --origin --output --profile --quiet -o -p -q" -- "$cur")) ;;
-    " lab") COMPREPLY=($(compgen -W "down env reset seed status up --help" -- "$cur")) ;;
+    " config test") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " lab") COMPREPLY=($(compgen -W "demo down env reset seed status up --help" -- "$cur")) ;;
+    " lab demo") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --scale -o -p -q" -- "$cur")) ;;
     " lab down") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " lab env") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " lab reset") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " lab seed") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --scale --seed -o -p -q" -- "$cur")) ;;
     " lab status") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " lab up") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --without -o -p -q" -- "$cur")) ;;
+    " operation") COMPREPLY=($(compgen -W "abort list resume show --help" -- "$cur")) ;;
+    " operation abort") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
+    " operation list") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --unfinished -o -p -q" -- "$cur")) ;;
+    " operation resume") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
+    " operation show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " repository") COMPREPLY=($(compgen -W "init --help" -- "$cur")) ;;
+    " repository init") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
+    " restore") COMPREPLY=($(compgen -W "plan run verify --help" -- "$cur")) ;;
+    " restore plan") COMPREPLY=($(compgen -W "--allow-skew --at --backup --data-dir --debug --help --identity-file --into --lsn --name --output --profile --quiet --store -o -p -q" -- "$cur")) ;;
+    " restore run") COMPREPLY=($(compgen -W "--allow-skew --at --backup --break-glass --change --confirm --data-dir --debug --dry-run --help --identity-file --into --lsn --name --output --profile --quiet --reason --store --yes -o -p -q -y" -- "$cur")) ;;
+    " restore verify") COMPREPLY=($(compgen -W "--backup --debug --help --identity-file --into --output --profile --quiet -o -p -q" -- "$cur")) ;;
   esac
 }
 complete -F _aeterna_cli aeterna-cli

@@ -74,10 +74,13 @@ def chunk_key(folder: str, timeline: int, start: int, end: int, segment_size: in
     return f"{folder}/{timeline:08X}/{segment}/{start:016X}-{end:016X}"
 
 
-def list_chunks(store: ObjectStore, folder: str) -> list[Chunk]:
-    """Every chunk below ``folder`` in order; a key of another shape is ignored (history files)."""
+def list_chunks(store: ObjectStore, folder: str, within: str = "") -> list[Chunk]:
+    """Every chunk below ``folder`` in order; a key of another shape is ignored (history files).
+
+    ``within`` narrows it to the keys that go on so: ``00000001/``, ``00000001/<segment>/``.
+    """
     found = []
-    for item in store.list(f"{folder}/"):
+    for item in store.list(f"{folder}/{within}"):
         match = _CHUNK.match(item.key.removeprefix(f"{folder}/"))
         if match:
             timeline, segment, start, end = match.groups()

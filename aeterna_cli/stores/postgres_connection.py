@@ -22,7 +22,6 @@ _NOT_FROM_THE_ENVIRONMENT = {
     "gssencmode": "disable",
     "target_session_attrs": "any",
     "load_balance_hosts": "disable",
-    "require_auth": "",
     "sslcert": "",
     "sslkey": "",
     "sslpassword": "",

@@ -220,6 +220,7 @@ _OF_STREAMS: dict[str, _Maker] = {
     "42704": _slot_missing,
 }
 _BY_WORDS: tuple[tuple[tuple[str, ...], _Maker], ...] = (
+    (("permission denied", "must be superuser or replication role"), _privilege),
     (
         (
             "password authentication failed",
@@ -228,11 +229,10 @@ _BY_WORDS: tuple[tuple[tuple[str, ...], _Maker], ...] = (
             "authentication failed",
             "client certificate",
             "is not permitted to log in",
-            "role ",
+            'fatal: role "',
         ),
         _login,
     ),
-    (("permission denied", "must be superuser or replication role"), _privilege),
     (("does not support ssl",), _tls_missing),
     (
         ("could not load", "could not read", "private key file", "root certificate file"),

@@ -70,17 +70,34 @@ def create_temporary_slot(connection: Connection, name: str) -> None:
     row(connection, f"CREATE_REPLICATION_SLOT {identifier(name)} TEMPORARY PHYSICAL RESERVE_WAL")
 
 
-def slot_position(connection: Connection, name: str) -> Position | None:
-    """Where a slot's WAL begins, and on which timeline; None where it holds none.
+def temporary_begin(connection: Connection, slot: str, segment: int) -> Position:
+    """From where a base backup that begins after this may need WAL.
 
-    ``RefusedError('slot_missing')`` where there is no such slot.
+    On a primary that is here. On a replica a backup begins at its last restartpoint, which lies
+    back; the slot holds everything from there on.
     """
-    kind, position, timeline = row(connection, f"READ_REPLICATION_SLOT {identifier(name)}")
-    if kind is None:
-        raise stream_fault("42704", f'replication slot "{name}" does not exist')
-    if position is None or timeline is None:
-        return None
-    return int(timeline), lsn_number(position.decode())
+    if connection.pgconn.parameter_status(b"in_hot_standby") == b"on":
+        return first_begin(connection, slot, segment)
+    return first_begin(connection, None, segment)
+
+
+def first_begin(connection: Connection, slot: str | None, segment: int) -> Position:
+    """The segment of the slot's position; of the server's where there is no slot or it has none.
+
+    ``RefusedError('slot_missing')`` where the named slot does not exist.
+    """
+    if slot is not None:
+        kind, position, timeline = row(connection, f"READ_REPLICATION_SLOT {identifier(slot)}")
+        if kind is None:
+            raise stream_fault("42704", f'replication slot "{slot}" does not exist')
+        if position is not None and timeline is not None:
+            return int(timeline), _floor(lsn_number(position.decode()), segment)
+    system = identify(connection)
+    return system.timeline, _floor(system.position, segment)
+
+
+def _floor(position: int, segment: int) -> int:
+    return position - position % segment
 
 
 def history(connection: Connection, timeline: int) -> tuple[str, bytes]:
@@ -97,16 +114,18 @@ def switches(content: bytes) -> list[Switch]:
 
 
 def continuation(
-    connection: Connection, system: System, wanted: Position, segment: int
+    connection: Connection, timeline: int | None, start: int, segment: int
 ) -> Position:
-    """Where this server can go on for somebody who has everything of ``wanted``'s timeline up to it.
+    """Where this server can go on for somebody who has ``timeline`` up to ``start``.
 
-    After a failover that is the next timeline, from the segment in which it branched off: what we
-    hold beyond belongs to a past that this server never had. ``RefusedError('timeline_unknown')``
-    where the timeline is none of its ancestors, ``RefusedError('wal_ahead_of_server')`` where the
-    server has gone back.
+    After a failover that may be the next timeline, from the segment in which it branched off: what
+    was received beyond belongs to a past that this server never had.
+    ``RefusedError('timeline_unknown')`` where it does not descend from ``timeline``,
+    ``RefusedError('wal_ahead_of_server')`` where it has gone back.
     """
-    timeline, start = wanted
+    system = identify(connection)
+    if timeline is None:
+        timeline = system.timeline
     if timeline == system.timeline:
         if start > system.position:
             raise RefusedError(
@@ -116,14 +135,14 @@ def continuation(
                 hint="an older copy was started without a new timeline, or this replica is behind",
                 next_steps=["aeterna-cli backup create"],
             )
-        return wanted
+        return timeline, start
     known = switches(history(connection, system.timeline)[1]) if system.timeline > 1 else []
     for number, switch in enumerate(known):
         if switch.timeline == timeline:
             if start <= switch.end:
-                return wanted
+                return timeline, start
             after = known[number + 1].timeline if number + 1 < len(known) else system.timeline
-            return after, switch.end - switch.end % segment
+            return after, _floor(switch.end, segment)
     raise RefusedError(
         "timeline_unknown",
         f"WAL of timeline {timeline} was received, but this server (timeline {system.timeline})"
@@ -157,14 +176,16 @@ def stream(
         if timeline > 1:
             sink.history(timeline, *history(connection, timeline))
         command = f"PHYSICAL {lsn_text(position)} TIMELINE {timeline}"
-        branch = _begin(connection.pgconn, f"SLOT {identifier(slot)} {command}" if slot else command)
+        branch = _begin(
+            connection.pgconn, f"SLOT {identifier(slot)} {command}" if slot else command
+        )
         if branch is None:
             sink.begin(timeline, position)
             if on_start is not None:
                 on_start(timeline, position)
                 on_start = None
             branch = _until_switch(connection.pgconn, sink, until)
-        following = (branch[0], branch[1] - branch[1] % segment) if branch else None
+        following = (branch[0], _floor(branch[1], segment)) if branch else None
 
 
 def _begin(pgconn: "pq.abc.PGconn", command: str) -> Position | None:
@@ -199,12 +220,12 @@ def _until_switch(
     def between() -> bool:
         nonlocal left
         sink.tick()
-        report.when_due(monotonic() - stream.heard)
+        report.when_due(monotonic() - messages.heard)
         left = until()
         return left
 
-    stream = CopyStream(pgconn, between)
-    for message in stream:
+    messages = CopyStream(pgconn, between)
+    for message in messages:
         kind = message[0]
         if kind == ord("w"):
             sink.write(struct.unpack(">Q", message[1:9])[0], message[25:])
@@ -216,7 +237,10 @@ def _until_switch(
                 "replication_protocol", f"unknown message {chr(kind)!r} in a WAL stream"
             )
     sink.flush()
-    return _leave(pgconn, report) if left else _follow(pgconn, report)
+    if not left:
+        return _follow(pgconn, report)
+    _leave(pgconn, report)
+    return None
 
 
 def _follow(pgconn: "pq.abc.PGconn", report: "_Report") -> Position:

@@ -80,7 +80,7 @@ def orphans(
     for number, rule in enumerate(rules):
         images = [
             image
-            for image in capture.images
+            for image in capture.of_tenants()
             if any(fnmatchcase(image.collection, pattern) for pattern in rule.collections)
         ]
         if not images or not snapshot.has_table(rule.table):

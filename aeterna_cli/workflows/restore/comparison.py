@@ -123,7 +123,7 @@ def orphans(
 
     findings: list[Finding] = []
     rules = manifest.orphans.get("rules", [])
-    present = server.identity().collections
+    present = [name for name in server.identity().collections if name != OPS_COLLECTION]
     for rule in rules:
         patterns = rule["rule"]["collections"]
         names = [n for n in present if any(fnmatchcase(n, pattern) for pattern in patterns)]

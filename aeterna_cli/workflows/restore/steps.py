@@ -50,8 +50,8 @@ class RestoreSteps:
     ) -> None:
         self._ctx = ctx
         self._place = target
-        self._opened = opened
-        self._choice = choice
+        self.opened = opened
+        self.choice = choice
         self._prepared = prepared
 
     # -- before anything is replaced
@@ -59,7 +59,7 @@ class RestoreSteps:
     def start_servers(self, run: StepRun) -> dict[str, Any]:
         """Redis and Qdrant answer: they are restored while they run. What is down is started."""
         started = []
-        for name in self._choice.stores:
+        for name in self.choice.stores:
             if name == "postgres" or self._answers(name):
                 continue
             self._place.server_control.start(name)
@@ -80,9 +80,9 @@ class RestoreSteps:
 
     def unpack_postgres(self, _run: StepRun) -> dict[str, Any]:
         """The base backup lies beside the old data, verified."""
-        total = sum(one.plain_bytes for one in self._opened.part("postgres").volumes)
+        total = sum(one.plain_bytes for one in self.opened.part("postgres").volumes)
         done = unpack(
-            self._opened,
+            self.opened,
             self._directory,
             on_bytes=lambda count: self._ctx.out.progress("PostgreSQL", count, total),
         )
@@ -97,7 +97,7 @@ class RestoreSteps:
             return dict(done)  # given back before the crash
         settings = self._place.profile
         with recovered(
-            self._opened,
+            self.opened,
             data,
             self._target(),
             bin_dir=settings.postgres.bin_dir,
@@ -117,26 +117,26 @@ class RestoreSteps:
         return dict(done)
 
     def _target(self) -> RecoveryTarget:
-        choice = self._choice
+        choice = self.choice
         if choice.at is not None:
             return RecoveryTarget(time=choice.at)
         if choice.lsn is not None:
             return RecoveryTarget(lsn=choice.lsn, inclusive=False)
         if choice.name is not None:
             return RecoveryTarget(name=choice.name)
-        return own_target(self._opened)
+        return own_target(self.opened)
 
     def _look(self, run: StepRun, scratch: Recovered) -> dict[str, Any]:
         """Digests and ids where nobody else can write; ids are kept for the cross-store check."""
         from aeterna_cli.stores.postgres import PostgresServer
         from aeterna_cli.stores.postgres_snapshot import current_snapshot
 
-        facts = self._opened.facts("postgres")
+        facts = self.opened.facts("postgres")
         settings = scratch.server.connect_settings(database=facts["database"])
-        moved = self._choice.moves_postgres
+        moved = self.choice.moves_postgres
         with current_snapshot(settings) as snapshot:
-            compared = comparison.postgres(self._opened.manifest, snapshot.digests(), moved=moved)
-            for rule in self._opened.manifest.orphans.get("rules", []):
+            compared = comparison.postgres(self.opened.manifest, snapshot.digests(), moved=moved)
+            for rule in self.opened.manifest.orphans.get("rules", []):
                 table, column = rule["rule"]["table"], rule["rule"]["id_column"]
                 self._keep_ids(run, rule["volume"], list(snapshot.ids(table, column)))
         marker = PostgresServer(settings).marker()
@@ -161,8 +161,8 @@ class RestoreSteps:
         from aeterna_cli.stores.redis_scratch import ScratchRedis
 
         stop = self._stopping
-        if self._opened.facts("redis")["method"] == "logical":
-            with self._opened.volume("redis", "keys.resp") as stream:
+        if self.opened.facts("redis")["method"] == "logical":
+            with self.opened.volume("redis", "keys.resp") as stream:
                 written = self._place.redis.logical_restore(
                     iter(lambda: stream.read(1 << 20), b""), replace=True, stop=stop
                 )
@@ -171,7 +171,7 @@ class RestoreSteps:
         with local_faults(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             image = folder / "dump.rdb"
-            with self._opened.volume("redis", "dump.rdb") as stream, image.open("wb") as file:
+            with self.opened.volume("redis", "dump.rdb") as stream, image.open("wb") as file:
                 shutil.copyfileobj(stream, file, 1 << 20)
         program = binaries.redis_server(self._place.profile.redis.server_binary)
         with ScratchRedis(program, folder / "scratch") as scratch:
@@ -196,31 +196,31 @@ class RestoreSteps:
         return {"collections": len(restore.collections)}
 
     def _qdrant(self) -> QdrantRestore:
-        facts = self._opened.facts("qdrant")
+        facts = self.opened.facts("qdrant")
 
         def facts_of(name: str) -> tuple[int, str]:
-            record = self._opened.record("qdrant", name)
+            record = self.opened.record("qdrant", name)
             return record.plain_bytes, record.plain_sha256
 
         return QdrantRestore(
             self._place.qdrant,
             [CollectionDescription.from_document(one) for one in facts["collections"]],
             [Image.from_document(one) for one in facts["images"]],
-            lambda name: self._opened.volume("qdrant", name),
+            lambda name: self.opened.volume("qdrant", name),
             facts_of,
         )
 
     def _give_identity(self, name: str) -> None:
         """The deployment that was backed up gets its identity back; another one keeps its own."""
-        same = self._place.id == self._opened.manifest.deployment
-        wanted = self._opened.part(name).identity if same else None
+        same = self._place.id == self.opened.manifest.deployment
+        wanted = self.opened.part(name).identity if same else None
         getattr(self._place, name).ensure_identity(wanted)
 
     # -- data in place: compare, hooks, serve
 
     def compare(self, run: StepRun) -> dict[str, Any]:
         """Everything that was restored against the manifest, before anybody is served."""
-        manifest, stores = self._opened.manifest, self._choice.stores
+        manifest, stores = self.opened.manifest, self.choice.stores
         found: list[dict[str, Any]] = []
         if "postgres" in stores:
             found.append(run.results["recover-postgres"]["compared"])
@@ -235,29 +235,29 @@ class RestoreSteps:
         return {"compared": found}
 
     def _compare_orphans(self, run: StepRun) -> Compared:
-        manifest, work = self._opened.manifest, self._work(run)
+        manifest, work = self.opened.manifest, self._work(run)
         rules = manifest.orphans.get("rules", [])
         return comparison.orphans(
             manifest,
             {rule["volume"]: work / rule["volume"] for rule in rules},
             self._place.qdrant,
             work,
-            moved=self._choice.moves_postgres,
+            moved=self.choice.moves_postgres,
         )
 
     def _compare_markers(self, run: StepRun) -> Compared:
         found: dict[str, int | None] = {}
-        if "postgres" in self._choice.stores and not self._choice.moves_postgres:
+        if "postgres" in self.choice.stores and not self.choice.moves_postgres:
             found["postgres"] = run.results["recover-postgres"]["marker"]
-        if "redis" in self._choice.stores and "marker" in run.results["restore-redis"]:
+        if "redis" in self.choice.stores and "marker" in run.results["restore-redis"]:
             found["redis"] = run.results["restore-redis"]["marker"]
-        return comparison.markers(self._opened.manifest, found)
+        return comparison.markers(self.opened.manifest, found)
 
     def run_hooks(self, run: StepRun) -> dict[str, Any]:
         """The profile's programs, in order, between "data in place" and "serving"."""
         environment = {
             **os.environ,
-            "AETERNA_RESTORE_BACKUP": self._opened.id,
+            "AETERNA_RESTORE_BACKUP": self.opened.id,
             "AETERNA_RESTORE_OPERATION": run.operation,
             "AETERNA_RESTORE_PROFILE": self._place.name,
             "AETERNA_RESTORE_DATA": str(self._prepared or ""),
@@ -288,9 +288,9 @@ class RestoreSteps:
         shutil.rmtree(self._place.cache_directory / "restore" / run.operation, ignore_errors=True)
         identities: dict[str, str | None] = {}
         for name in ("qdrant", "redis"):
-            if name in self._choice.stores:
+            if name in self.choice.stores:
                 identities[name] = getattr(self._place, name).identity().identity_key
-        if "postgres" in self._choice.stores and self._choice.data_dir is None:
+        if "postgres" in self.choice.stores and self.choice.data_dir is None:
             identities["postgres"] = self._place.postgres.identity().system_identifier
         self._place.pins.record(identities)
         return {}

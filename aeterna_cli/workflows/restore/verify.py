@@ -1,12 +1,13 @@
 """``restore verify``: the servers as they are now against a backup's manifest."""
 
 from pathlib import Path
-from typing import Any
 
 from aeterna_cli.context import Context
+from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import FindingsError
 from aeterna_cli.output.result import Result
 from aeterna_cli.output.tables import Table
+from aeterna_cli.repository.manifest import Manifest
 from aeterna_cli.workflows.restore import comparison
 from aeterna_cli.workflows.restore.comparison import Compared
 from aeterna_cli.workflows.restore.opened import OpenedBackup
@@ -17,17 +18,8 @@ from aeterna_cli.workflows.workspace import workspace
 def run(ctx: Context, backup: str, into: str | None, identity: str | None) -> Result:
     """Reads only. Exit 8 where anything differs; who writes meanwhile will see a difference."""
     identity_file = Path(identity).expanduser() if identity else None
-    opened = OpenedBackup.open(ctx.deployment, backup, identity_file)
     place = ctx.deployment_of(into) if into else ctx.deployment
-    manifest = opened.manifest
-    found: list[Compared] = []
-    with workspace(place.cache_directory / "work", "verify") as work:
-        if "postgres" in manifest.stores:
-            found += _postgres(place.profile.postgres, manifest, place, work)
-        if "qdrant" in manifest.stores:
-            found.append(comparison.qdrant(manifest, place.qdrant))
-        if "redis" in manifest.stores:
-            found.append(comparison.redis(manifest, place.redis, ctx.clock()))
+    opened, found = compare_all(ctx, place, backup, identity_file)
     data = {"backup": opened.id, "compared": [one.as_document() for one in found]}
     result = Result("aeterna.restore.verify/1", data, lambda: _view(opened.id, found))
     if any(one.drift for one in found):
@@ -40,10 +32,27 @@ def run(ctx: Context, backup: str, into: str | None, identity: str | None) -> Re
     return result
 
 
-def _postgres(settings: Any, manifest: Any, place: Any, work: Path) -> list[Compared]:
+def compare_all(
+    ctx: Context, place: Deployment, backup: str, identity_file: Path | None
+) -> tuple[OpenedBackup, list[Compared]]:
+    """Every store of ``place`` that the backup holds, compared with its manifest."""
+    opened = OpenedBackup.open(ctx.deployment, backup, identity_file)
+    manifest = opened.manifest
+    found: list[Compared] = []
+    with workspace(place.cache_directory / "work", "verify") as work:
+        if "postgres" in manifest.stores:
+            found += _postgres(place, manifest, work)
+        if "qdrant" in manifest.stores:
+            found.append(comparison.qdrant(manifest, place.qdrant))
+        if "redis" in manifest.stores:
+            found.append(comparison.redis(manifest, place.redis, ctx.clock()))
+    return opened, found
+
+
+def _postgres(place: Deployment, manifest: Manifest, work: Path) -> list[Compared]:
     from aeterna_cli.stores.postgres_snapshot import current_snapshot
 
-    with current_snapshot(settings) as snapshot:
+    with current_snapshot(place.profile.postgres) as snapshot:
         found = [comparison.postgres(manifest, snapshot.digests(), moved=False)]
         rules = manifest.orphans.get("rules", [])
         if "qdrant" not in manifest.stores or not rules:

@@ -1,6 +1,7 @@
 """The lab's Qdrant: durable, strict, and with the traps of the real server."""
 
 import hashlib
+import shutil
 import signal
 import threading
 import time
@@ -66,6 +67,20 @@ def test_kill_9_loses_no_acknowledged_point(tmp_path: Path) -> None:
         found = server.ids("c", limit=1000, with_payload=False)
     assert set(range(acknowledged[0])) <= set(found)
     assert len(found) == len(set(found)) <= acknowledged[0] + 50
+
+
+def test_acknowledged_points_are_flushed_not_only_logged(tmp_path: Path) -> None:
+    import qdrant_edge
+
+    with running(tmp_path / "q") as server:
+        server.ask("PUT", "/collections/c", DENSE)
+        server.upsert("c", range(20))
+        server.kill()
+        (shard,) = (server.data / "collections" / "c" / "shards").iterdir()
+        shutil.rmtree(shard / "wal")
+        edge = qdrant_edge.EdgeShard.load(str(shard))
+        assert edge.count(qdrant_edge.CountRequest(exact=True)) == 20
+        edge.close()
 
 
 def test_everything_but_points_survives_a_crash_too(tmp_path: Path) -> None:

@@ -29,10 +29,12 @@ FAR = 4_000_000_000_000  # epoch milliseconds
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabRedis, LabRedis]]:
     folder = tmp_path_factory.mktemp("redis")
-    servers = LabRedis(folder / "a").start(), LabRedis(folder / "b", *OTHER_ENCODINGS).start()
-    yield servers
-    for server in servers:
-        server.kill()
+    servers = LabRedis(folder / "a"), LabRedis(folder / "b", *OTHER_ENCODINGS)
+    try:
+        yield servers[0].start(), servers[1].start()
+    finally:
+        for server in servers:
+            server.kill()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Manifests: what is written is read, and a hostile one is refused before anything of it is used."""
+"""Manifests: what is written is read, and a hostile one is refused before it is used."""
 
 import json
 from datetime import timedelta
@@ -342,7 +342,7 @@ def test_a_manifest_copied_into_another_folder_is_refused(
 def test_a_manifest_of_another_repository_is_never_committed(
     repository: Repository, signing_key: SigningKey, store: DirectoryStore, field: str
 ) -> None:
-    one = manifest(repository, **{field: "somebody else's"})
+    one = manifest(repository).model_copy(update={field: "somebody else's"})
     with pytest.raises(RemoteError) as caught:
         commit(repository, one, signing_key)
     assert caught.value.code == "manifest_invalid"

@@ -59,8 +59,7 @@ def test_of_several_that_initialise_one_wins(store: DirectoryStore) -> None:
             made = Repository.initialise(
                 store, deployment=f"d{number}", signing_key=SigningKey.generate()
             )
-        except RefusedError as error:
-            assert error.code == "repository_exists"
+        except RefusedError:
             return None
         return made.info.uuid
 

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -299,7 +300,7 @@ def test_a_window_that_would_eat_the_memory_is_refused(
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=27)
     packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     record = foreign(store, person, packer.compress(bytes(1 << 20)) + packer.flush())
-    with pytest.raises(RemoteError) as refused:
+    with pytest.raises(RemoteError, match="zstd stream") as refused:
         opened(store, record, person.identity)
     assert refused.value.code == "volume_damaged"
 
@@ -397,3 +398,36 @@ def test_the_standard_tools_open_it(store: DirectoryStore, person: Person, tmp_p
     plain = subprocess.run(["zstd", "-dc", packed], capture_output=True, check=True).stdout
     assert hashlib.sha256(plain).hexdigest() == record.plain_sha256
     assert packed.stat().st_size < record.stored_bytes
+
+
+MEMORY = """
+import random, resource, sys
+from pathlib import Path
+from aeterna_cli.keys.slots import create_identity
+from aeterna_cli.repository.pipeline import SealedWriter, open_volume
+from aeterna_cli.stores.directory_store import DirectoryStore
+
+identity, recipient = create_identity()
+store = DirectoryStore(Path(sys.argv[1]))
+block = random.Random(1).randbytes(1 << 20)
+
+def cycle(name, count):
+    with SealedWriter(store, "backups/x/" + name, [recipient], part_bytes_limit=20 << 20) as writer:
+        for _ in range(count):
+            writer.write(block)
+        record = writer.commit()
+    with open_volume(store, record, identity) as stream:
+        while stream.read(1 << 20):
+            pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+print(cycle("small", 8), cycle("large", 80))
+"""
+
+
+def test_memory_does_not_grow_with_the_volume(store: DirectoryStore) -> None:
+    """Peaks in MiB of a process of its own, after 8 and after 80 MiB that do not compress."""
+    command = [sys.executable, "-c", MEMORY, store.description]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    small, large = map(int, done.stdout.split())
+    assert large - small < 8

@@ -23,8 +23,11 @@ from aeterna_cli.stores.redis_connection import ErrorReply, RedisConnection, err
 
 
 @contextmanager
-def answering(pieces: list[bytes]) -> Iterator[RedisConnection]:
-    """A connection to a peer that says these bytes, whatever it is asked."""
+def answering(pieces: list[bytes], *, linger: bool = False) -> Iterator[RedisConnection]:
+    """A connection to a peer that says these bytes, whatever it is asked, and then ends.
+
+    ``linger``: it stays and says nothing more.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -33,7 +36,8 @@ def answering(pieces: list[bytes]) -> Iterator[RedisConnection]:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 for piece in pieces:
                     client.sendall(piece)
-                client.shutdown(socket.SHUT_WR)
+                if not linger:
+                    client.shutdown(socket.SHUT_WR)
                 while client.recv(1000):
                     pass
 

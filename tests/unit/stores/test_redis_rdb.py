@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeterna_cli.errors import RemoteError
-from aeterna_cli.stores.redis_rdb import RdbCheck, written_by
+from aeterna_cli.errors import RemoteError, TransientError
+from aeterna_cli.stores.redis_connection import never
+from aeterna_cli.stores.redis_rdb import RdbCheck, _Stream, written_by
+from tests.unit.stores.test_redis_connection import answering
 
 
 def rdb(body: bytes, *, checksum: bool = True) -> bytes:
@@ -54,10 +56,50 @@ def test_a_missing_end_is_found(missing: int) -> None:
 
 def test_without_a_checksum_only_the_ends_are_checked() -> None:
     assert checked(rdb(b"body", checksum=False), 5).finish() is None
-    with pytest.raises(RemoteError):
-        checked(b"HELLO" + rdb(b"body", checksum=False), 5).finish()
+    for damaged in (
+        b"HELLO" + rdb(b"body", checksum=False),
+        rdb(b"body", checksum=False).replace(b"\xff", b"\xfe"),
+    ):
+        with pytest.raises(RemoteError) as caught:
+            checked(damaged, 5).finish()
+        assert caught.value.code == "rdb_invalid"
 
 
 def test_a_writer_that_does_not_say() -> None:
     assert written_by(b"REDIS0009\xfe\x00") == ""
     assert written_by(b"VALKEY080\xfa\nvalkey-ver\x059.1.2\xfa") == "9.1.2"
+
+
+MARK = b"m" * 20 + b"n" * 20
+
+
+@given(st.lists(st.integers(1, 90), max_size=12), st.booleans())
+def test_the_end_is_found_however_the_stream_is_cut(sizes: list[int], diskless: bool) -> None:
+    data = rdb(b"m" * 50)
+    head = b"$EOF:" + MARK if diskless else b"$%d" % len(data)
+    rest = b"\n\n+FULLRESYNC abc 77\r\n\n" + head + b"\r\n" + data + (MARK if diskless else b"")
+    pieces = []
+    for size in sizes:
+        pieces.append(rest[:size])
+        rest = rest[size:]
+    out = bytearray()
+    with answering([*pieces, rest]) as connection:
+        stream = _Stream(connection, out.extend, never, 5)
+        stream.run()
+    assert bytes(out) == data
+    assert stream.offset == 77
+    assert stream.check.finish() == int.from_bytes(data[-8:], "little")
+
+
+@pytest.mark.parametrize("answer", [b"+CONTINUE\r\n", b"$EOF:short\r\n", b"$-1\r\n", b"hello\r\n"])
+def test_an_answer_that_is_no_rdb_is_told(answer: bytes) -> None:
+    with answering([answer]) as connection, pytest.raises(RemoteError) as caught:
+        _Stream(connection, bytearray().extend, never, 5).run()
+    assert caught.value.code == "rdb_invalid"
+
+
+def test_silence_is_told() -> None:
+    quiet = answering([b"+FULLRESYNC abc 1\r\n"], linger=True)
+    with quiet as connection, pytest.raises(TransientError) as caught:
+        _Stream(connection, bytearray().extend, never, 0.6).run()
+    assert caught.value.code == "redis_timeout"

@@ -1,0 +1,45 @@
+"""``doctor --grants``: the least that each store must grant, ready to paste."""
+
+import json
+from collections.abc import Mapping
+from typing import Literal
+
+from aeterna_cli.context import Context
+from aeterna_cli.deployment import Deployment
+from aeterna_cli.errors import UsageError
+from aeterna_cli.output.result import Result
+
+Purpose = Literal["backup", "restore"]
+
+
+def run(ctx: Context, purpose: str) -> Result:
+    """Contacts nothing: everything follows from the profile."""
+    if purpose not in ("backup", "restore"):
+        raise UsageError("purpose_unknown", f"unknown purpose {purpose!r}: backup or restore")
+    found = grants(ctx.deployment, "backup" if purpose == "backup" else "restore")
+    return Result("aeterna.doctor.grants/1", {"purpose": purpose, **found}, lambda: _view(found))
+
+
+def grants(place: Deployment, purpose: Purpose) -> Mapping[str, str]:
+    """What to run or store, by store: SQL, ACL line, S3 policy (JSON), Vault policy (HCL)."""
+    from aeterna_cli.stores.postgres_privileges import least_privilege_sql
+    from aeterna_cli.stores.redis_privileges import least_privilege_acl
+    from aeterna_cli.stores.s3_policy import s3_policy
+    from aeterna_cli.stores.vault_policy import transit_policy
+
+    profile = place.profile
+    found = {
+        "postgres": least_privilege_sql(profile.postgres, purpose),
+        "redis": least_privilege_acl(purpose),
+    }
+    if profile.repository.url.startswith("s3://"):
+        bucket, _, prefix = profile.repository.url.removeprefix("s3://").partition("/")
+        policy = s3_policy(bucket, prefix, purpose)
+        found["s3"] = json.dumps(policy, indent=2)
+    if profile.keys.provider == "vault":
+        found["vault"] = transit_policy(profile.keys.mount, profile.keys.key_name, purpose)
+    return found
+
+
+def _view(found: Mapping[str, str]) -> str:
+    return "\n\n".join(f"# {store}\n{text.rstrip()}" for store, text in found.items())

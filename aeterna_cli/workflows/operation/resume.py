@@ -1,0 +1,52 @@
+"""``operation resume``: go on where an operation was cut off."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aeterna_cli.context import Context
+from aeterna_cli.errors import RefusedError
+from aeterna_cli.operations.journal import Journal
+from aeterna_cli.operations.runner import resume
+from aeterna_cli.output.result import Result
+
+Resume = Callable[[Context, str, Mapping[str, Any]], Result]
+
+
+def run(ctx: Context, operation: str) -> Result:
+    """The operation's own result. Which kinds can be resumed is said by ``_kinds``.
+
+    ``RefusedError``: ``operation_unknown``, ``operation_ended``, ``operation_not_restartable``.
+    """
+    journal = Journal(ctx.deployment.objects, ctx.state_directory, operation, clock=ctx.clock)
+    journal.load()
+    first = journal.records[0].data
+    kind = first["plan"]["kind"]
+    known = _kinds()
+    if kind not in known:
+        raise RefusedError(
+            "operation_not_restartable",
+            f"a {kind} is not resumed: it starts anew",
+            next_steps=[f"aeterna-cli operation abort {operation}"],
+        )
+    return known[kind](ctx, operation, first)
+
+
+def _kinds() -> Mapping[str, Resume]:
+    return {"restore.run": _restore, "backup.prune": _prune}
+
+
+def _restore(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
+    from aeterna_cli.workflows.restore.run import finish, rebuild
+
+    plan, steps = rebuild(ctx, first)
+    try:
+        outcome = resume(operation, lambda _first: plan, ctx.run_environment())
+    finally:
+        steps.close()
+    return finish(ctx, steps.opened, steps.choice, str(first["plan"]["facts"]["target"]), outcome)
+
+
+def _prune(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
+    from aeterna_cli.workflows.backup import prune
+
+    return prune.resumed(ctx, operation, first)
