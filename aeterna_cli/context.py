@@ -59,6 +59,7 @@ class Context:
         self.stop = Stop()
         self.clock = utc_now
         self._loaded = loaded
+        self._deployments: list[Deployment] = []
 
     @classmethod
     @contextmanager
@@ -75,6 +76,7 @@ class Context:
             yield context
         finally:
             out.close()
+            context.close()
 
     @property
     def loaded(self) -> "LoadedProfile":
@@ -110,7 +112,14 @@ class Context:
         from aeterna_cli.deployment import Deployment
 
         loaded = self.loaded if profile_name is None else profiles.load(profile_name)
-        return Deployment(loaded.name, loaded.values)
+        opened = Deployment(loaded.name, loaded.values)
+        self._deployments.append(opened)
+        return opened
+
+    def close(self) -> None:
+        """Give back what this command opened."""
+        for opened in self._deployments:
+            opened.close()
 
     def run_environment(self) -> "RunEnvironment":
         """What an operation of this command runs in."""

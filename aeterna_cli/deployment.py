@@ -1,9 +1,10 @@
 """One deployment as a profile describes it: its stores, opened on first use."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from aeterna_cli.repository.repository import Repository
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from aeterna_cli.stores.redis import RedisServer
     from aeterna_cli.workflows.pins import Pins
 
+T = TypeVar("T")
+
 
 class Deployment:
     """The stores of one profile. Constructing it contacts nothing; each store is opened once."""
@@ -24,6 +27,22 @@ class Deployment:
     def __init__(self, name: str, profile: "Profile") -> None:
         self.name = name
         self.profile = profile
+        self._opened: list[Any] = []
+
+    def close(self) -> None:
+        """Give every connection back; what is asked afterwards opens its own again.
+
+        An error here is nobody's: the work is done, and a broken connection needs no goodbye.
+        """
+        for store in self._opened:
+            close = getattr(store, "close", None)
+            if close is not None:
+                with suppress(Exception):
+                    close()
+
+    def _remember(self, store: T) -> T:
+        self._opened.append(store)
+        return store
 
     @property
     def id(self) -> str:
@@ -59,7 +78,7 @@ class Deployment:
     def objects(self) -> "ObjectStore":
         from aeterna_cli.stores.object_store import open_store
 
-        return open_store(self.profile.repository)
+        return self._remember(open_store(self.profile.repository))
 
     @cached_property
     def repository(self) -> "Repository":
@@ -72,7 +91,8 @@ class Deployment:
     def key_service(self) -> "KeyService":
         from aeterna_cli.stores.key_services import open_key_service
 
-        return open_key_service(self.profile.keys, environment=self.profile.environment)
+        service = open_key_service(self.profile.keys, environment=self.profile.environment)
+        return self._remember(service)
 
     def prepare_repository_place(self) -> None:
         """A directory repository's directory exists when this returns; buckets are never made."""
@@ -102,7 +122,7 @@ class Deployment:
         """A connection of its own, for another thread."""
         from aeterna_cli.stores.qdrant import QdrantServer
 
-        return QdrantServer(self.profile.qdrant)
+        return self._remember(QdrantServer(self.profile.qdrant))
 
     @cached_property
     def redis(self) -> "RedisServer":
@@ -112,7 +132,7 @@ class Deployment:
         """A connection of its own, for another thread."""
         from aeterna_cli.stores.redis import RedisServer
 
-        return RedisServer(self.profile.redis)
+        return self._remember(RedisServer(self.profile.redis))
 
     @cached_property
     def server_control(self) -> "ServerControl":

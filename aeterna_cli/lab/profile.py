@@ -68,18 +68,18 @@ def build(place: Place) -> "Profile":
 def write(place: Place, notes: Iterable[str]) -> None:
     """``profile.toml`` as the configuration loader reads it; notes become comments."""
     lines = ["# Written by `aeterna-cli lab up`; changes are lost.", *(f"# {n}" for n in notes)]
-    lines += _table(f"profiles.{NAME}", tree(place))
+    lines += table(f"profiles.{NAME}", tree(place))
     write_file(place.directory / FILE, "\n".join(lines) + "\n")
 
 
-def _table(name: str, values: Mapping[str, Any]) -> list[str]:
+def table(name: str, values: Mapping[str, Any]) -> list[str]:
     """One TOML table. JSON writes strings, numbers, booleans and arrays as TOML does."""
     plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     lines = ["", f"[{name}]"]
     lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
     for key, value in values.items():
         if isinstance(value, Mapping):
-            lines += _table(f"{name}.{key}", value)
+            lines += table(f"{name}.{key}", value)
     return lines
 
 

@@ -32,6 +32,12 @@ class Retrying:
     def description(self) -> str:
         return self._store.description
 
+    def close(self) -> None:
+        """Close the store behind, where it holds connections."""
+        close = getattr(self._store, "close", None)
+        if close is not None:
+            close()
+
     def create(self, key: str, data: bytes) -> ObjectInfo:
         return self._store.create(key, data)
 

@@ -197,6 +197,17 @@ def _refused(reply: ErrorReply, description: str) -> AeternaError:
     return error_of(reply, description)
 
 
+def _formats(connect: Callable[[], RedisConnection]) -> Sequence[str | None]:
+    """The formats to ask for, one after another: None is the portable one, else a version's own."""
+    link = connect()
+    try:
+        facts = redis_info.info(link)
+    finally:
+        link.close()
+    own = redis_info.version_of(facts)[1]
+    return [own] if redis_info.has_field_times(facts) else [None, own]
+
+
 def capture(
     connect: Callable[[], RedisConnection], sink: Sink, *, stop: Stop, silence: float
 ) -> RdbResult:
@@ -210,13 +221,7 @@ def capture(
     ``TransientError('rdb_cut')`` where the stream ends early; ``RemoteError('rdb_checksum')``;
     ``InterruptedByUser`` within a second after ``stop`` became true.
     """
-    link = connect()
-    try:
-        facts = redis_info.info(link)
-        own = redis_info.version_of(facts)[1]
-        formats: Sequence[str | None] = [own] if redis_info.has_field_times(facts) else [None, own]
-    finally:
-        link.close()
+    formats = _formats(connect)
     begun = time.monotonic()
     for version in formats:
         link = connect()

@@ -162,6 +162,12 @@ class S3Store:
             with faults(self.description):
                 self._client.create_bucket(Bucket=self._bucket, **where)
 
+    def close(self) -> None:
+        """Give the connections back; the next call opens others."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
     @property
     def _client(self) -> Any:
         if self._opened is None:

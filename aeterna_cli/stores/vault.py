@@ -163,6 +163,12 @@ class VaultKeyService:
             timeout=settings.timeout,
         )
 
+    def close(self) -> None:
+        """Give the connection back; the next call opens another."""
+        if "_client" in self.__dict__:
+            self._client.adapter.close()
+            del self._client
+
     def _transit(self, call: Callable[[Any], T], where: str = "") -> T:
         """One request to the transit engine, repeated while Vault cannot be reached."""
 

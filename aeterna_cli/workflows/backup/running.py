@@ -4,7 +4,6 @@ Identities and digests live in memory only: a backup that dies is never resumed,
 manifest and is never listed.
 """
 
-import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -87,14 +86,7 @@ class RunningBackup:
             self._ticker.abandon()
         if self.wal is not None:
             self.wal.abandon()
-        with contextlib.suppress(Exception):  # what ended the backup is already on its way up
-            self._close_stores()
         self._stack.close()
-
-    def _close_stores(self) -> None:
-        for name in ("qdrant", "redis"):
-            if name in self.place.__dict__:  # opened at all
-                getattr(self.place, name).close()
 
     # -- the steps
 

@@ -1,7 +1,8 @@
 """``lab demo``: real servers seeded, backed up, destroyed, restored and proven identical."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -78,12 +79,16 @@ def run(ctx: Context, scale: float) -> Result:
     return result
 
 
-def _inside(ctx: Context) -> Context:
+@contextmanager
+def _inside(ctx: Context) -> Iterator[Context]:
     """A fresh command context on the lab's profile: connections never outlive a killed server."""
     flags = Flags(profile=LAB_PROFILE, yes=True, confirm=LAB_PROFILE, reason="lab demo")
     inside = Context(flags, ctx.out, None)
     inside.stop = ctx.stop
-    return inside
+    try:
+        yield inside
+    finally:
+        inside.close()
 
 
 def _backup(ctx: Context) -> Result:
@@ -92,14 +97,13 @@ def _backup(ctx: Context) -> Result:
     from aeterna_cli.workflows.repository import init
 
     ctx.out.note("3. backing up")
-    inside = _inside(ctx)
-    try:
-        _ = inside.deployment.repository
-    except RefusedError as error:
-        if error.code != "repository_uninitialised":
-            raise
-        init.run(_inside(ctx))
-    return create.run(_inside(ctx), create.options(None, ["demo=yes"], "lab demo", "0"))
+    with _inside(ctx) as inside:
+        try:
+            init.run(inside)
+        except RefusedError as error:
+            if error.code != "repository_exists":
+                raise
+        return create.run(inside, create.options(None, ["demo=yes"], "lab demo", "0"))
 
 
 def _restore(ctx: Context, backup: str) -> Result:
@@ -118,7 +122,8 @@ def _restore(ctx: Context, backup: str) -> Result:
         allow_skew=None,
         identity=None,
     )
-    return run.run(_inside(ctx), choice)
+    with _inside(ctx) as inside:
+        return run.run(inside, choice)
 
 
 def _proof(
@@ -127,14 +132,15 @@ def _proof(
     from aeterna_cli.repository.manifest import load
 
     ctx.out.note("6. reading every row, point and key again")
-    inside = _inside(ctx)
-    manifest = load(inside.deployment.repository, created.backup)
-    equal = _verified(inside, created.backup)
+    with _inside(ctx) as inside:
+        manifest = load(inside.deployment.repository, created.backup)
+        equal = _verified(inside, created.backup)
+        target = inside.profile.targets.rto
     stores = tuple(_store(name, manifest, equal, killed) for name in DESTROYED)
     return Demonstrated(
         backup=created.backup,
         rto_seconds=round((recovered - killed).total_seconds(), 2),
-        rto_target_seconds=inside.profile.targets.rto,
+        rto_target_seconds=target,
         rpo_seconds=max(one.rpo_seconds for one in stores),
         backup_seconds=round(created.seconds, 2),
         restore_seconds=round(restored["seconds"], 2),

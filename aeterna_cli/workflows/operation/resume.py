@@ -39,10 +39,7 @@ def _restore(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
     from aeterna_cli.workflows.restore.run import finish, rebuild
 
     plan, steps = rebuild(ctx, first)
-    try:
-        outcome = resume(operation, lambda _first: plan, ctx.run_environment())
-    finally:
-        steps.close()
+    outcome = resume(operation, lambda _first: plan, ctx.run_environment())
     return finish(ctx, steps.opened, steps.choice, str(first["plan"]["facts"]["target"]), outcome)
 
 

@@ -57,16 +57,11 @@ def run(ctx: Context, choice: Choice) -> Result:
         return previewed(found)
     ctx.out.note(_text(preview_view(found)))
     steps = RestoreSteps(ctx, target, opened, choice, found.prepared)
-    try:
-        outcome = execute(
-            plan(target.name, opened, choice, found, steps),
-            ctx.run_environment(),
-            replan=lambda: plan(
-                target.name, opened, choice, preview(target, opened, choice), steps
-            ),
-        )
-    finally:
-        steps.close()
+    outcome = execute(
+        plan(target.name, opened, choice, found, steps),
+        ctx.run_environment(),
+        replan=lambda: plan(target.name, opened, choice, preview(target, opened, choice), steps),
+    )
     return finish(ctx, opened, choice, found.target, outcome)
 
 

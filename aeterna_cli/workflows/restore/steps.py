@@ -8,7 +8,6 @@ data directory is handed over.
 import os
 import shutil
 import subprocess
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -311,13 +310,6 @@ class RestoreSteps:
 
     def _stopping(self) -> bool:
         return self._ctx.stop.requested
-
-    def close(self) -> None:
-        """Give the connections back."""
-        for name in ("qdrant", "redis"):
-            if name in self._place.__dict__:
-                with suppress(Exception):  # nothing depends on a clean goodbye
-                    getattr(self._place, name).close()
 
 
 def _run_program(words: tuple[str, ...], environment: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 
 from aeterna_cli.errors import ConflictError, RefusedError, TransientError
 from aeterna_cli.stores import postgres_replication
+from aeterna_cli.stores.postgres import PostgresServer
+from aeterna_cli.stores.postgres_wire import lsn_number, lsn_text
 from tests.integration.stores.postgres_server import (
     LocalPostgres,
     both_majors,
@@ -79,7 +82,11 @@ def same(server: LocalPostgres, sink: WalFolder, timeline: int = 1) -> int:
     wanted = [n for n in sorted(theirs) if int(n[:8], 16) == timeline and n >= first]
     missing = [name for name in wanted if name not in ours]
     assert not missing
-    assert [name for name in wanted if ours[name] != theirs[name]] == []
+    for name in wanted:
+        length = SEGMENT
+        if name == wanted[-1] and timeline < sink.timeline:
+            length = len(ours[name])  # the timeline ended inside of it
+        assert ours[name] == theirs[name][:length], name
     return len(wanted)
 
 
@@ -110,7 +117,12 @@ def test_the_stream_is_the_servers_own_wal(shared: LocalPostgres, tmp_path: Path
 def test_a_receiver_that_is_killed_leaves_no_gap(shared: LocalPostgres, tmp_path: Path) -> None:
     server, sink = shared.server(), WalFolder(tmp_path / "wal")
     server.create_slot(SLOT)
-    words = [sys.executable, "-m", "tests.integration.stores.wal_folder", tmp_path / "wal"]
+    words: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "tests.integration.stores.wal_folder",
+        tmp_path / "wal",
+    ]
     words += ["127.0.0.1", str(shared.port), "boss", SLOT]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     try:
@@ -118,19 +130,27 @@ def test_a_receiver_that_is_killed_leaves_no_gap(shared: LocalPostgres, tmp_path
             for _ in range(3):
                 before = sink.resume() or (0, 0)
                 with subprocess.Popen(words, env=environment) as process:
-                    until(
-                        lambda before=before: (sink.resume() or (0, 0))[1] > before[1] + 3 * SEGMENT
-                    )
+                    until(partial(progressed, sink, before[1] + 3 * SEGMENT))
                     process.send_signal(signal.SIGKILL)
         timeline, start = sink.resume() or (0, 0)
-        until(lambda: not (server.slot_state(SLOT) or pytest.fail("no slot")).active)
+        until(lambda: not active(server))
         with receiving(server, sink, slot=SLOT, start=start, timeline=timeline) as receiver:
             assert receiver.begin == (timeline, start)
             until_all(shared, sink)
         assert same(shared, sink) > 9
     finally:
-        until(lambda: not (server.slot_state(SLOT) or pytest.fail("no slot")).active)
+        until(lambda: not active(server))
         server.drop_slot(SLOT)
+
+
+def progressed(sink: WalFolder, position: int) -> bool:
+    return (sink.resume() or (0, 0))[1] > position
+
+
+def active(server: PostgresServer) -> bool:
+    state = server.slot_state(SLOT)
+    assert state is not None
+    return state.active
 
 
 def test_only_what_the_sink_flushed_is_reported(shared: LocalPostgres, tmp_path: Path) -> None:
@@ -237,8 +257,10 @@ def test_a_slot_has_one_receiver(shared: LocalPostgres, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fresh", [False, True], ids=["resumed", "first start"])
 @both_majors
 def test_a_lost_slot_is_a_named_gap(tmp_path: Path, major: int, fresh: bool) -> None:
-    options = {"max_slot_wal_keep_size": "2MB", "max_wal_size": "2MB"}
-    with postgres(tmp_path / "pg", major, **options) as server:
+    small = "2MB"
+    with postgres(
+        tmp_path / "pg", major, max_slot_wal_keep_size=small, max_wal_size=small
+    ) as server:
         server.execute(TABLE)
         mine, sink = server.server(), WalFolder(tmp_path / "wal")
         mine.create_slot(SLOT)
@@ -259,12 +281,11 @@ def test_a_lost_slot_is_a_named_gap(tmp_path: Path, major: int, fresh: bool) -> 
         assert raised.value.code == "wal_gap"
         assert "backup create" in raised.value.next_steps[0]
         if not fresh:
-            assert f"from {sink.flushed >> 32:X}/{sink.flushed & 0xFFFFFFFF:X} to" in str(
-                raised.value
-            )
-            oldest = min(server.segments())[8:]
+            assert f"from {lsn_text(sink.flushed)} to" in str(raised.value)
+            names = [path.name for path in (server.data / "pg_wal").iterdir()]
+            oldest = min(name for name in names if len(name) == 24)[8:]
             first = int(oldest[:8], 16) << 32 | int(oldest[8:], 16) * SEGMENT
-            assert raised.value.details["to"] == f"{first >> 32:X}/{first & 0xFFFFFFFF:X}"
+            assert raised.value.details["to"] == lsn_text(first)
         mine.drop_slot(SLOT)
         with (
             pytest.raises(RefusedError) as raised,
@@ -306,7 +327,7 @@ def test_a_promotion_is_followed_within_the_stream(tmp_path: Path, major: int) -
         history = (standby.data / "pg_wal" / "00000002.history").read_bytes()
         assert (sink.folder / "00000002.history").read_bytes() == history
         assert same(standby, sink, 1) > 0
-        assert same(standby, sink, 2) > 1
+        assert same(standby, sink, 2) > 0
         assert standby.server().identity().timeline == 2
 
 
@@ -332,7 +353,7 @@ def test_a_receiver_comes_back_after_a_failover(tmp_path: Path) -> None:
         standby.promote()
         standby.execute(WRITE, "SELECT pg_switch_wal()", WRITE)
         words = (standby.data / "pg_wal" / "00000002.history").read_text().split()
-        branch = postgres_replication.lsn_number(words[1])
+        branch = lsn_number(words[1])
         assert middle < branch < beyond
         floor = branch - branch % SEGMENT
         for start, expected in (

@@ -124,14 +124,12 @@ def test_an_rdb_of_a_newer_server_names_what_is_needed(
 def test_what_a_killed_process_left_is_stopped(
     scratch: ScratchRedis, image: Path, tmp_path: Path
 ) -> None:
-    left = ScratchRedis(binaries.redis_server(), tmp_path / "scratch")
-    left.start(image)
-    pid = int((tmp_path / "scratch" / "scratch.pid").read_text())
-    scratch.start(image)
-    assert left._process is not None
-    assert left._process.wait(5) == -signal.SIGKILL
-    left.stop()
-    assert pid != 0
+    with ScratchRedis(binaries.redis_server(), tmp_path / "scratch") as left:
+        left.start(image)
+        scratch.start(image)
+        assert left._process is not None
+        assert left._process.wait(5) == -signal.SIGKILL
+        assert scratch.server.marker() == 12
 
 
 def test_a_process_that_is_not_ours_is_left_alone(scratch: ScratchRedis, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ Run as ``python -m tests.integration.stores.wal_folder FOLDER HOST PORT USER SLO
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,8 @@ class Receiver:
         self.begin: tuple[int, int] = (0, 0)
         self._left = threading.Event()
         values = {"start": None, "timeline": None, "slot": None, **asked}
-        self._ask = lambda: server.stream_wal(
-            sink, until=self._left.is_set, on_start=self._on_start, **values
+        self._ask: Callable[[], None] = partial(
+            server.stream_wal, sink, until=self._left.is_set, on_start=self._on_start, **values
         )
         self.thread = threading.Thread(target=self._run, daemon=True)
 

@@ -1,0 +1,273 @@
+"""A PostgreSQL of the lab whose WAL is received into a repository of each test's own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from aeterna_cli import profiles
+from aeterna_cli.deployment import Deployment
+from aeterna_cli.keys.wal_identity import WalIdentities
+from aeterna_cli.lab import profile as lab_profile
+from aeterna_cli.lab.control import LabControl
+from aeterna_cli.lab.deployment import Lab
+from aeterna_cli.lab.postgres import DATABASE, SUPERUSER, superuser
+from aeterna_cli.repository import layout
+from aeterna_cli.repository.blobs import unseal
+from aeterna_cli.repository.wal_archive import (
+    SegmentReader,
+    covered,
+    list_chunks,
+    segment_name,
+)
+from aeterna_cli.stores.local_key import LocalKeyService
+
+PROFILE = "walt"
+SEGMENT = 16 << 20
+
+
+def toml(name: str, values: Mapping[str, Any]) -> list[str]:
+    """One TOML table and those below it."""
+    lines = [f"[{name}]"]
+    lines += [f"{k} = {json.dumps(v)}" for k, v in values.items() if not isinstance(v, Mapping)]
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            lines += ["", *toml(f"{name}.{key}", value)]
+    return lines
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"never came: {what}"
+        time.sleep(0.05)
+
+
+@dataclass
+class Receiving:
+    """A running ``backup wal receive``."""
+
+    process: "subprocess.Popen[str]"
+    log: Path
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@dataclass
+class WalLab:
+    """One deployment: the lab's PostgreSQL, and a repository and state of the test's own."""
+
+    lab: Lab
+    folder: Path
+
+    @property
+    def place(self) -> Deployment:
+        loaded = profiles.load(PROFILE)
+        return Deployment(loaded.name, loaded.values)
+
+    @property
+    def control(self) -> LabControl:
+        return LabControl(self.lab)
+
+    def sql(self, *statements: str) -> Any:
+        """The last statement's first value, as the superuser."""
+        with superuser(self.lab.place(), DATABASE) as server:
+            for statement in statements:
+                cursor = server.execute(statement.encode())
+            row = cursor.fetchone() if cursor.description else None
+        return row[0] if row else None
+
+    @contextmanager
+    def receiving(self) -> Iterator[Receiving]:
+        """``backup wal receive`` in a process of its own; it is streaming inside the block."""
+        log = self.folder / f"receive-{time.monotonic_ns()}.log"
+        with log.open("w", encoding="utf-8") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "aeterna_cli", "backup", "wal", "receive"],
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                text=True,
+                env=os.environ.copy(),
+            )
+        running = Receiving(process, log)
+        try:
+            yield running
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            process.wait()
+
+    def stored(self) -> int:
+        """The end of what is stored, on the newest timeline."""
+        return max((chunk.end for chunk in list_chunks(self.place.objects, self.wal)), default=0)
+
+    @property
+    def system(self) -> str:
+        return self.place.postgres.identity().system_identifier
+
+    @property
+    def wal(self) -> str:
+        return layout.wal_folder(self.system)
+
+    def catch_up(self, seconds: float = 30.0) -> int:
+        """Everything that the server has now is stored; up to where."""
+        goal = self.place.postgres.current_lsn()
+        until(lambda: self.stored() >= goal, f"WAL up to {goal:X}", seconds)
+        return goal
+
+    def reader(self) -> SegmentReader:
+        place = self.place
+        identities = WalIdentities(
+            place.objects,
+            layout.WAL_KEYS,
+            repository=place.repository.info.uuid,
+            key_services=[place.key_service],
+        )
+        return SegmentReader(
+            place.objects, [self.wal], SEGMENT, lambda _key, sealed: identities.open(sealed, unseal)
+        )
+
+    def assert_same_as_server(self, timeline: int = 1) -> int:
+        """Every stored segment of a timeline is the server's own file; how many were compared."""
+        ranges = covered(list_chunks(self.place.objects, f"{self.wal}"))
+        mine = [one for one in ranges if one.timeline == timeline]
+        assert len(mine) == 1, f"not unbroken: {mine}"
+        reader, compared = self.reader(), 0
+        for start in range(mine[0].start, mine[0].end, SEGMENT):
+            name = segment_name(timeline, start, SEGMENT)
+            server = self.control.data_dir("postgres") / "pg_wal" / name
+            if not server.exists():
+                continue  # recycled: before wal_keep_size
+            length = min(mine[0].end - start, SEGMENT)
+            stored = reader.segment(name)
+            assert stored is not None
+            assert stored[:length] == server.read_bytes()[:length], name
+            compared += 1
+        return compared
+
+
+class Writer:
+    """Commits rows as fast as it can, and again after the server came back."""
+
+    def __init__(self, lab: WalLab) -> None:
+        self._place = lab.lab.place()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.rows = 0
+
+    def __enter__(self) -> "Writer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with psycopg.connect(
+                    host=str(self._place.sockets),
+                    port=self._place.ports["postgres"],
+                    dbname=DATABASE,
+                    user=SUPERUSER,
+                    autocommit=True,
+                ) as server:
+                    while not self._stop.is_set():
+                        server.execute(
+                            "INSERT INTO written (filler) SELECT repeat(md5(random()::text), 60)"
+                            " FROM generate_series(1, 20)"
+                        )
+                        self.rows += 20
+            except psycopg.Error:
+                self._stop.wait(0.1)
+
+
+@pytest.fixture(scope="session")
+def postgres_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """PostgreSQL and S3; tests that break them mend them."""
+    made = Lab(tmp_path_factory.mktemp("wal-lab") / "lab")
+    made.up(["postgres", "s3"])
+    with superuser(made.place(), DATABASE) as server:
+        server.execute("CREATE TABLE written (id bigserial PRIMARY KEY, filler text)")
+        server.execute("ALTER SYSTEM SET wal_keep_size = '1GB'")
+        server.execute("SELECT pg_reload_conf()")
+    yield made
+    made.down()
+
+
+def deploy(
+    lab: Lab, folder: Path, monkeypatch: pytest.MonkeyPatch, repository: Mapping[str, Any]
+) -> WalLab:
+    """A profile with this repository, a local key and nothing of the lab's own profile left."""
+    LocalKeyService.create(folder / "wrapping.key")
+    tree = lab_profile.tree(lab.place())
+    tree["deployment"] = "wal-test"
+    tree["repository"] = dict(repository)
+    tree["keys"] = {
+        "provider": "local-file",
+        "key_file": str(folder / "wrapping.key"),
+        "signing_key_file": str(folder / "signing.pem"),
+    }
+    config = folder / "config.toml"
+    config.write_text("\n".join(toml(f"profiles.{PROFILE}", tree)) + "\n", encoding="utf-8")
+    monkeypatch.setenv("AETERNA_CONFIG", str(config))
+    monkeypatch.setenv("AETERNA_PROFILE", PROFILE)
+    return WalLab(lab, folder)
+
+
+@pytest.fixture
+def wal_lab(postgres_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WalLab]:
+    """An initialised directory repository of this test; no slot is left behind."""
+    yield from prepared(deploy(postgres_lab, tmp_path, monkeypatch, {"url": str(tmp_path / "r")}))
+
+
+@pytest.fixture
+def s3_wal_lab(
+    postgres_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WalLab]:
+    """The same with its repository in the lab's S3."""
+    tree = dict(lab_profile.tree(postgres_lab.place())["repository"])
+    tree["url"] = f"s3://aeterna-backups/{tmp_path.name}"
+    yield from prepared(deploy(postgres_lab, tmp_path, monkeypatch, tree))
+
+
+def prepared(lab: WalLab) -> Iterator[WalLab]:
+    subprocess.run(
+        [sys.executable, "-m", "aeterna_cli", "repository", "init"],
+        check=True,
+        capture_output=True,
+    )
+    try:
+        yield lab
+    finally:
+        lab.control.start("postgres")
+        slot = lab.place.profile.postgres.receiver_slot
+        until(lambda: not _active(lab, slot), "the slot is free")
+        lab.place.postgres.drop_slot(slot)
+
+
+def _active(lab: WalLab, slot: str) -> bool:
+    state = lab.place.postgres.slot_state(slot)
+    return state is not None and state.active
+
+
+__all__ = ["SIGNALS", "Receiving", "WalLab", "Writer", "postgres_lab", "s3_wal_lab", "wal_lab"]
+SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130}
