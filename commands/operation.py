@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from aeterna_cli.context import Context
-from aeterna_cli.options import changing, group, reading
+from aeterna_cli.options import changing, destroying, group, reading
 
 app = group("operation", "The journal of every change: look, go on, give up.")
 
@@ -39,9 +39,9 @@ def show_(ctx: Context, operation: OperationId) -> None:
     ctx.out.result(show.run(ctx, operation))
 
 
-@changing(app, "resume")
+@destroying(app, "resume")
 def resume_(ctx: Context, operation: OperationId) -> None:
-    """Go on with an operation that was cut off.
+    """Go on with an operation that was cut off; what destroyed data wants --confirm again.
 
     Example: aeterna-cli operation resume 019ab3c1-7e2a-7c3e-9b1f-3d5c7a9e1f20
     """

@@ -23,7 +23,7 @@ from aeterna_cli.operations.identifiers import uuid7
 from aeterna_cli.operations.journal import ENDED, Journal, state_of
 from aeterna_cli.operations.kill_points import kill_point
 from aeterna_cli.operations.lease import HEARTBEAT, VOID, Lease
-from aeterna_cli.operations.plan import Plan, Step
+from aeterna_cli.operations.plan import Danger, Plan, Step
 from aeterna_cli.operations.step_run import Emit, StepRun
 from aeterna_cli.signals import Stop
 from aeterna_cli.stores.base.objects import ObjectStore
@@ -249,6 +249,8 @@ class _Run:
         error.operation = self._journal.operation
         if self._plan.restartable:
             step = f"aeterna-cli operation resume {self._journal.operation}"
+            if self._plan.danger is Danger.DESTRUCTIVE:
+                step += f" --confirm {self._plan.confirm_name}"
             error.next_steps = (*error.next_steps, step)
 
     def _audit(self, outcome: str) -> None:

@@ -1,8 +1,6 @@
 """A PostgreSQL of the lab whose WAL is received into a repository of each test's own."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -10,13 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from aeterna_cli import profiles
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.keys.wal_identity import WalIdentities
 from aeterna_cli.lab import profile as lab_profile
@@ -31,20 +28,10 @@ from aeterna_cli.repository.wal_archive import (
     list_chunks,
     segment_name,
 )
-from aeterna_cli.stores.local_key import LocalKeyService
+from tests.command_line import CommandLine
+from tests.integration.deployment import practise
 
-PROFILE = "walt"
 SEGMENT = 16 << 20
-
-
-def toml(name: str, values: Mapping[str, Any]) -> list[str]:
-    """One TOML table and those below it."""
-    lines = [f"[{name}]"]
-    lines += [f"{k} = {json.dumps(v)}" for k, v in values.items() if not isinstance(v, Mapping)]
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            lines += ["", *toml(f"{name}.{key}", value)]
-    return lines
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
@@ -70,17 +57,18 @@ class Receiving:
         return self.process.wait(30)
 
 
-@dataclass
+@dataclass(eq=False)
 class WalLab:
     """One deployment: the lab's PostgreSQL, and a repository and state of the test's own."""
 
     lab: Lab
+    cli: CommandLine
     folder: Path
+    open: Callable[[], Deployment]
 
-    @property
+    @cached_property
     def place(self) -> Deployment:
-        loaded = profiles.load(PROFILE)
-        return Deployment(loaded.name, loaded.values)
+        return self.open()
 
     @property
     def control(self) -> LabControl:
@@ -118,7 +106,11 @@ class WalLab:
         """The end of what is stored, on the newest timeline."""
         return max((chunk.end for chunk in list_chunks(self.place.objects, self.wal)), default=0)
 
-    @property
+    def more_stored(self) -> None:
+        before = self.stored()
+        until(lambda: self.stored() > before, "another chunk")
+
+    @cached_property
     def system(self) -> str:
         return self.place.postgres.identity().system_identifier
 
@@ -164,7 +156,7 @@ class WalLab:
 
 
 class Writer:
-    """Commits rows as fast as it can, and again after the server came back."""
+    """Commits a few MB of rows a second, and again after the server came back."""
 
     def __init__(self, lab: WalLab) -> None:
         self._place = lab.lab.place()
@@ -181,6 +173,8 @@ class Writer:
         self._thread.join(10)
 
     def _run(self) -> None:
+        import psycopg
+
         while not self._stop.is_set():
             try:
                 with psycopg.connect(
@@ -196,6 +190,7 @@ class Writer:
                             " FROM generate_series(1, 20)"
                         )
                         self.rows += 20
+                        self._stop.wait(0.005)
             except psycopg.Error:
                 self._stop.wait(0.1)
 
@@ -214,54 +209,41 @@ def postgres_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def deploy(
-    lab: Lab, folder: Path, monkeypatch: pytest.MonkeyPatch, repository: Mapping[str, Any]
-) -> WalLab:
-    """A profile with this repository, a local key and nothing of the lab's own profile left."""
-    LocalKeyService.create(folder / "wrapping.key")
-    tree = lab_profile.tree(lab.place())
-    tree["deployment"] = "wal-test"
-    tree["repository"] = dict(repository)
-    tree["keys"] = {
-        "provider": "local-file",
-        "key_file": str(folder / "wrapping.key"),
-        "signing_key_file": str(folder / "signing.pem"),
-    }
-    config = folder / "config.toml"
-    config.write_text("\n".join(toml(f"profiles.{PROFILE}", tree)) + "\n", encoding="utf-8")
-    monkeypatch.setenv("AETERNA_CONFIG", str(config))
-    monkeypatch.setenv("AETERNA_PROFILE", PROFILE)
-    return WalLab(lab, folder)
+    lab: Lab,
+    cli: CommandLine,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    repository: Mapping[str, Any],
+) -> Iterator[WalLab]:
+    """An initialised repository of this test, with a key file; no slot is left behind."""
+    keys = {"provider": "local-file", "key_file": str(folder / "wrapping.key")}
+    practice = practise(lab, cli, folder, monkeypatch, repository=repository, keys=keys)
+    made = WalLab(lab, cli, folder, practice.open)
+    try:
+        yield made
+    finally:
+        made.control.start("postgres")
+        slot = made.place.profile.postgres.receiver_slot
+        until(lambda: not _active(made, slot), "the slot is free")
+        made.place.postgres.drop_slot(slot)
 
 
 @pytest.fixture
-def wal_lab(postgres_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WalLab]:
-    """An initialised directory repository of this test; no slot is left behind."""
-    yield from prepared(deploy(postgres_lab, tmp_path, monkeypatch, {"url": str(tmp_path / "r")}))
+def wal_lab(
+    postgres_lab: Lab, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WalLab]:
+    """With a repository in a directory."""
+    yield from deploy(postgres_lab, cli, tmp_path, monkeypatch, {})
 
 
 @pytest.fixture
 def s3_wal_lab(
-    postgres_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres_lab: Lab, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[WalLab]:
-    """The same with its repository in the lab's S3."""
+    """With a repository in the lab's S3."""
     tree = dict(lab_profile.tree(postgres_lab.place())["repository"])
     tree["url"] = f"s3://aeterna-backups/{tmp_path.name}"
-    yield from prepared(deploy(postgres_lab, tmp_path, monkeypatch, tree))
-
-
-def prepared(lab: WalLab) -> Iterator[WalLab]:
-    subprocess.run(
-        [sys.executable, "-m", "aeterna_cli", "repository", "init"],
-        check=True,
-        capture_output=True,
-    )
-    try:
-        yield lab
-    finally:
-        lab.control.start("postgres")
-        slot = lab.place.profile.postgres.receiver_slot
-        until(lambda: not _active(lab, slot), "the slot is free")
-        lab.place.postgres.drop_slot(slot)
+    yield from deploy(postgres_lab, cli, tmp_path, monkeypatch, tree)
 
 
 def _active(lab: WalLab, slot: str) -> bool:
@@ -269,5 +251,4 @@ def _active(lab: WalLab, slot: str) -> bool:
     return state is not None and state.active
 
 
-__all__ = ["SIGNALS", "Receiving", "WalLab", "Writer", "postgres_lab", "s3_wal_lab", "wal_lab"]
-SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130}
+__all__ = ["Receiving", "WalLab", "Writer", "postgres_lab", "s3_wal_lab", "until", "wal_lab"]
