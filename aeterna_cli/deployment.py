@@ -82,10 +82,16 @@ class Deployment:
 
     @cached_property
     def repository(self) -> "Repository":
-        """The initialised repository of this deployment; refusals as of ``Repository.open``."""
+        """The initialised repository of this deployment; refusals as of ``Repository.open``.
+
+        Its uuid and its public key must be the pinned ones: whoever can write ``repository.json``
+        could else put a key of his own there.
+        """
         from aeterna_cli.repository.repository import Repository
 
-        return Repository.open(self.objects, deployment=self.id)
+        opened = Repository.open(self.objects, deployment=self.id)
+        self.pins.check(repository_identity(opened))
+        return opened
 
     @cached_property
     def key_service(self) -> "KeyService":
@@ -146,3 +152,8 @@ class Deployment:
         from aeterna_cli.stores.server_control import HookServerControl, NoServerControl
 
         return HookServerControl(settings) if settings.kind == "hooks" else NoServerControl()
+
+
+def repository_identity(opened: "Repository") -> dict[str, str | None]:
+    """What pins compare of a repository."""
+    return {"repository": opened.info.uuid, "repository-key": opened.info.public_key}

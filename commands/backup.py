@@ -31,6 +31,12 @@ def create_(
     rate_limit: Annotated[
         str, typer.Option("--rate-limit", metavar="SIZE", help="Bytes per second: 50M, 1G.")
     ] = "0",
+    digests: Annotated[
+        bool,
+        typer.Option(
+            "--digests/--no-digests", help="Read every row once, so that a restore can be proven."
+        ),
+    ] = True,
 ) -> None:
     """Take one backup of every store with one recovery point.
 
@@ -38,7 +44,7 @@ def create_(
     """
     from aeterna_cli.workflows.backup import create
 
-    ctx.out.result(create.run(ctx, create.options(store, label, note, rate_limit)))
+    ctx.out.result(create.run(ctx, create.options(store, label, note, rate_limit, digests=digests)))
 
 
 @reading(app, "list")

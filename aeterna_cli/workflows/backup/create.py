@@ -20,12 +20,14 @@ from aeterna_cli.workflows.leases import BACKUPS, RESTORE
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for. ``rate_limit`` is bytes per second over all stores, 0 for none."""
+    """What was asked for. ``rate_limit`` is bytes per second over all stores, 0 for none. Without
+    ``digests`` no row of PostgreSQL is read: a restore then has nothing to compare rows with."""
 
     stores: tuple[StoreName, ...]
     labels: Mapping[str, str]
     note: str
     rate_limit: int
+    digests: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,16 @@ class Created:
 
 
 def options(
-    stores: Sequence[str] | None, labels: Sequence[str] | None, note: str, rate_limit: str
+    stores: Sequence[str] | None,
+    labels: Sequence[str] | None,
+    note: str,
+    rate_limit: str,
+    *,
+    digests: bool = True,
 ) -> Options:
-    return Options(words.stores(stores), words.labels(labels), note, words.size(rate_limit))
+    return Options(
+        words.stores(stores), words.labels(labels), note, words.size(rate_limit), digests
+    )
 
 
 def plan(ctx: Context, asked: Options, backup: RunningBackup, ready: Preflight) -> Plan:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aeterna_cli.deployment import Deployment
+from aeterna_cli.deployment import Deployment, repository_identity
 from aeterna_cli.errors import AuthenticationError, RefusedError
 from aeterna_cli.repository.signing import SigningKey
 from aeterna_cli.stores.base.findings import Finding
@@ -49,7 +49,7 @@ def preflight(place: Deployment, stores: Sequence[StoreName]) -> Preflight:
             f"{place.signing_key_file} is not the key this repository was made with",
             hint="manifests signed by another key are refused; put the original back",
         )
-    identities: dict[str, str | None] = {"repository": repository.info.uuid}
+    identities = repository_identity(repository)
     versions: dict[str, str] = {}
     found: list[Finding] = []
     postgres, size = None, 0

@@ -212,9 +212,10 @@ class RunningBackup:
         with exact_snapshot(self.place.profile.postgres) as snapshot:
             self.point = mark(self.place.postgres, snapshot, self.backup_id, self.ctx.clock)
             self.point_time = self.point.time
-            self.ctx.out.note("digesting what the recovery point holds")
-            self.postgres_digests, notes = postgres_digests(snapshot)
-            self.notes += notes
+            if self.asked.digests:
+                self.ctx.out.note("digesting what the recovery point holds")
+                self.postgres_digests, notes = postgres_digests(snapshot)
+                self.notes += notes
             run.safe_point()
             if self.qdrant is not None:
                 rules = self.place.profile.restore.orphan_rules

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aeterna_cli.context import Context
+from aeterna_cli.deployment import repository_identity
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.output.result import Result
 from aeterna_cli.repository.repository import Repository
@@ -49,7 +50,7 @@ def run(ctx: Context) -> Result:
     if not key_file.exists():
         key.save(key_file)
     repository = Repository.initialise(place.objects, deployment=place.id, signing_key=key)
-    place.pins.record({"repository": repository.info.uuid})
+    place.pins.record(repository_identity(repository))
     done = Initialised(
         place.objects.description,
         repository.info.uuid,

@@ -1,0 +1,44 @@
+"""``make bench``: every figure that this project claims, as ratios in one run.
+
+``python -m tests.bench startup backup restore rpo rounds`` chooses; ``--size 2G --pairs 7`` are
+what counts, smaller ones are for trying.
+"""
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable
+
+from aeterna_cli.workflows.words import size
+from tests.bench import backup, startup
+from tests.bench.practice import Bench, bench
+
+Measure = Callable[[Bench, int], list[str]]
+ON_DATA: dict[str, tuple[Measure, ...]] = {"backup": (backup.directory, backup.s3)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("what", nargs="*", default=["startup", *ON_DATA])
+    parser.add_argument("--size", default="2G")
+    parser.add_argument("--pairs", type=int, default=7)
+    asked = parser.parse_args()
+    print(f"{platform.machine()}, {platform.platform()}, Python {platform.python_version()}")
+    if "startup" in asked.what:
+        say([one.line() for one in startup.run()])
+    wanted = [name for name in ON_DATA if name in asked.what]
+    if wanted:
+        with bench(size(asked.size)) as ready:
+            for name in wanted:
+                for measure in ON_DATA[name]:
+                    say(measure(ready, asked.pairs))
+    return 0
+
+
+def say(lines: list[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
