@@ -163,7 +163,7 @@ def test_the_order_and_the_manifest(shared: LocalPostgres, tmp_path: Path) -> No
         assert sorted(archives.calls[:2]) == sorted(["base.tar", f"{tablespace.oid}.tar"])
         assert archives.calls[2:] == ["backup_manifest"]
         manifest = json.loads(archives.files["backup_manifest"].read_bytes())
-        assert {one["Checksum-Algorithm"] for one in manifest["Files"]} == {"SHA256"}
+        assert {one["Checksum-Algorithm"] for one in manifest["Files"]} == {"CRC32C"}
         (span,) = manifest["WAL-Ranges"]
         assert span["Timeline"] == result.timeline == 1
         assert int(span["Start-LSN"].split("/")[1], 16) == result.start_lsn & 0xFFFFFFFF

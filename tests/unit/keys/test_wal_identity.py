@@ -180,6 +180,20 @@ def test_chunks_of_many_days_open_and_each_day_is_unwrapped_once(house: House) -
     assert house.keys.unwrapped == 4
 
 
+def test_wal_in_order_opens_at_the_first_try(house: House) -> None:
+    tries: list[str] = []
+
+    def counted(sealed: bytes, identity: str) -> bytes:
+        tries.append(identity)
+        return unseal(sealed, identity)
+
+    chunks = [house.sealed(b"x", NOON + day * DAY) for day in (0, 1, 1, 1, 2, 3)]
+    identities = house.identities()
+    for chunk in chunks:
+        identities.open(chunk, counted, near=NOON.date())
+    assert len(tries) <= len(chunks) + 2 * 3  # a new day costs the last one and a neighbour
+
+
 def test_a_guess_saves_unwrapping_and_a_wrong_one_costs_nothing_else(house: House) -> None:
     sealed = [house.sealed(b"x", NOON + day * DAY) for day in range(5)]
     assert house.identities().open(sealed[2], unseal, near=(NOON + 2 * DAY).date()) == b"x"
