@@ -13,6 +13,8 @@ from aeterna_cli.errors import AeternaError, ExitCode, FailedError, UsageError
 
 #: the command groups, each a module of ``commands/`` with an ``app``
 GROUPS = ("config", "lab", "repository", "backup", "restore", "operation")
+#: commands without a group, each a module of ``commands/`` with a ``register``
+COMMANDS = ("doctor",)
 
 HELP = """Operations toolkit of Aeterna deployments: PostgreSQL, Qdrant, Redis, S3 and keys.
 
@@ -48,6 +50,8 @@ def build() -> typer.Typer:
     for name in GROUPS:
         module = importlib.import_module(f"aeterna_cli.commands.{name}")
         root.add_typer(module.app, name=name)
+    for name in COMMANDS:
+        importlib.import_module(f"aeterna_cli.commands.{name}").register(root)
     return root
 
 

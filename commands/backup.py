@@ -23,6 +23,7 @@ BackupId = Annotated[str, typer.Argument(help="A backup's id, or latest.")]
 @changing(app, "create")
 def create_(
     ctx: Context,
+    *,
     store: Stores = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="K=V", help="Kept in the manifest.")

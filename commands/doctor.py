@@ -19,8 +19,9 @@ def doctor_(
         bool, typer.Option("--grants", help="Print the least privileges to grant instead.")
     ] = False,
     purpose: Annotated[
-        str, typer.Option("--purpose", help="backup or restore, for --grants.")
-    ] = "backup",
+        str | None,
+        typer.Option("--purpose", help="backup or restore only; --grants means backup."),
+    ] = None,
 ) -> None:
     """Check everything that backup and restore need; every finding says what mends it.
 
@@ -29,4 +30,4 @@ def doctor_(
     from aeterna_cli.workflows.doctor import doctor
     from aeterna_cli.workflows.doctor import grants as least
 
-    ctx.out.result(least.run(ctx, purpose) if grants else doctor.run(ctx))
+    ctx.out.result(least.run(ctx, purpose or "backup") if grants else doctor.run(ctx, purpose))

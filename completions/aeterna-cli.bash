@@ -5,7 +5,7 @@ _aeterna_cli() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="${COMP_WORDS[i]}"
     case "$path $word" in
-      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify") path="$path $word" ;;
+      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " doctor" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify") path="$path $word" ;;
     esac
   done
   case "$prev" in
@@ -18,12 +18,12 @@ _aeterna_cli() {
       local names="latest $(cat "$cache/backups" 2>/dev/null)"
       COMPREPLY=($(compgen -W "$names" -- "$cur"))
       return ;;
-    --allow-skew | --at | --break-glass | --change | --confirm | --data-dir | --environment | --forget | --identity-file | --into | --keep-last | --label | --lsn | --minimum | --name | --note | --profile | --rate-limit | --reason | --scale | --seed | --window-days | --without | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --allow-skew | --at | --break-glass | --change | --confirm | --data-dir | --environment | --forget | --identity-file | --into | --keep-last | --label | --lsn | --minimum | --name | --note | --profile | --purpose | --rate-limit | --reason | --scale | --seed | --window-days | --without | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$path" in
-    "") COMPREPLY=($(compgen -W "backup config lab operation repository restore --help --version" -- "$cur")) ;;
+    "") COMPREPLY=($(compgen -W "backup config doctor lab operation repository restore --help --version" -- "$cur")) ;;
     " backup") COMPREPLY=($(compgen -W "create list prune show verify wal --help" -- "$cur")) ;;
-    " backup create") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --label --note --output --profile --quiet --rate-limit --reason --store --yes -o -p -q -y" -- "$cur")) ;;
+    " backup create") COMPREPLY=($(compgen -W "--change --debug --digests --dry-run --help --label --no-digests --note --output --profile --quiet --rate-limit --reason --store --yes -o -p -q -y" -- "$cur")) ;;
     " backup list") COMPREPLY=($(compgen -W "--all --debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " backup prune") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --keep-last --minimum --output --profile --quiet --reason --window-days --yes -o -p -q -y" -- "$cur")) ;;
     " backup show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
@@ -36,6 +36,7 @@ _aeterna_cli() {
     " config pin") COMPREPLY=($(compgen -W "--change --debug --dry-run --forget --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " config show") COMPREPLY=($(compgen -W "--debug --help --origin --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " config test") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " doctor") COMPREPLY=($(compgen -W "--debug --grants --help --output --profile --purpose --quiet -o -p -q" -- "$cur")) ;;
     " lab") COMPREPLY=($(compgen -W "demo down env reset seed status up --help" -- "$cur")) ;;
     " lab demo") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --scale -o -p -q" -- "$cur")) ;;
     " lab down") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
@@ -47,7 +48,7 @@ _aeterna_cli() {
     " operation") COMPREPLY=($(compgen -W "abort list resume show --help" -- "$cur")) ;;
     " operation abort") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " operation list") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --unfinished -o -p -q" -- "$cur")) ;;
-    " operation resume") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
+    " operation resume") COMPREPLY=($(compgen -W "--break-glass --change --confirm --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " operation show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " repository") COMPREPLY=($(compgen -W "init --help" -- "$cur")) ;;
     " repository init") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;

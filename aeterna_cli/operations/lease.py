@@ -23,6 +23,7 @@ from aeterna_cli.stores.base.objects import ObjectStore
 
 HEARTBEAT = 15.0  # seconds
 VOID = 60.0  # seconds
+_SCHEMA = "aeterna.lease/1"
 _RACES = 40  # lost conditional writes before we say that it is contended
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
@@ -80,8 +81,34 @@ def _is_dead_here(process: str) -> bool:
     space, _, tail = rest.partition("/")
     pid = tail.partition("/")[0]
     ours = this_process()
-    same_place = bool(boot) and ours.startswith(f"{boot}/{space}/")
-    return same_place and pid.isdecimal() and _process(int(pid)) != process
+    if not (boot and ours.startswith(f"{boot}/{space}/") and pid.isdecimal()):
+        return False
+    return _process(int(pid)) != process and not _is_hidden(int(pid))
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether it is another user's process that /proc does not show us (mount option hidepid)."""
+    if Path(f"/proc/{pid}").exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def is_void(holder: Holder, now: datetime, void: float) -> bool:
+    """Whether this holder gave no sign of life for ``void`` seconds, or died on this machine."""
+    return now - _moment(holder.beat) > timedelta(seconds=void) or _is_dead_here(holder.process)
+
+
+def living_holders(store: ObjectStore, component: str, *, void: float = VOID) -> list[Holder]:
+    """Who holds the lease on a component now."""
+    now = store.now()
+    _etag, _fence, holders = _read(store, lease_key(component))
+    return [one for one in holders if not is_void(one, now, void)]
 
 
 class Lease:
@@ -99,12 +126,13 @@ class Lease:
     ) -> None:
         self.request = request
         self.fence = 0
+        self.dropped: tuple[str, ...] = ()  # operations whose void holders ``acquire`` put away
         self._store = store
         self._key = lease_key(request.component)
         self._operation = operation
         self._actor = actor
         self._heartbeat = heartbeat
-        self._void = timedelta(seconds=void)
+        self._void = void
         self._token = secrets.token_hex(16)
         self._confirmed = 0.0  # our clock, monotonic: before the last write that was acknowledged
         self._lost: ConflictError | None = None
@@ -112,7 +140,10 @@ class Lease:
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def acquire(self) -> None:
-        """It is ours when this returns. ``ConflictError('lease_held')`` names who has it."""
+        """It is ours when this returns. ``ConflictError('lease_held')`` names who has it.
+
+        Void holders are put away; ``dropped`` then names their operations, ours not among them.
+        """
         self._change(self._add)
         self._thread.start()
 
@@ -120,7 +151,7 @@ class Lease:
         """``ConflictError('lease_lost')`` where we can no longer be sure that it is ours."""
         if self._lost is not None:
             raise self._lost
-        if monotonic() - self._confirmed > self._void.total_seconds():
+        if monotonic() - self._confirmed > self._void:
             raise self._gone("its heartbeat could not be written in time")
 
     def release(self) -> None:
@@ -144,11 +175,13 @@ class Lease:
     # -- what a change does to the holders
 
     def _add(self, holders: list[Holder], now: datetime) -> list[Holder]:
-        # The same operation, resumed: whoever held it before is replaced.
-        others = [one for one in holders if one.operation != self._operation]
-        hindering = [one for one in others if not (one.shared and self.request.shared)]
-        if hindering:
-            raise self._held(hindering[0])
+        void = [one for one in holders if is_void(one, now, self._void)]
+        others = [one for one in holders if one not in void and not self._is_our_past(one)]
+        for one in others:
+            if one.operation == self._operation or not (one.shared and self.request.shared):
+                raise self._held(one)
+        operations = dict.fromkeys(one.operation for one in void)
+        self.dropped = tuple(name for name in operations if name != self._operation)
         moment = now.isoformat()
         mine = Holder(
             self._operation,
@@ -160,6 +193,10 @@ class Lease:
             this_process(),
         )
         return [*others, mine]
+
+    def _is_our_past(self, holder: Holder) -> bool:
+        """This very process held it for the same operation and could not give it back."""
+        return holder.operation == self._operation and holder.process == this_process() != ""
 
     def _beat(self, holders: list[Holder], now: datetime) -> list[Holder]:
         if self._token not in [one.token for one in holders]:
@@ -174,9 +211,8 @@ class Lease:
         for _ in range(_RACES):
             asked = monotonic()
             now = self._store.now()
-            etag, fence, known = self._read()
-            living = [one for one in known if not self._is_void(one, now)]
-            holders = change(living, now)
+            etag, fence, known = _read(self._store, self._key)
+            holders = change(known, now)
             added = any(one.token == self._token for one in holders) and not any(
                 one.token == self._token for one in known
             )
@@ -197,29 +233,9 @@ class Lease:
             next_steps=["try again"],
         )
 
-    def _is_void(self, holder: Holder, now: datetime) -> bool:
-        if holder.token == self._token:
-            return False
-        return now - _moment(holder.beat) > self._void or _is_dead_here(holder.process)
-
-    def _read(self) -> tuple[str | None, int, list[Holder]]:
-        """Etag, fence and holders; the etag is read first, so a change between is noticed."""
-        try:
-            etag = self._store.info(self._key).etag
-            document = json.loads(self._store.read(self._key))
-            holders = [Holder(**holder) for holder in document["holders"]]
-            return etag, int(document["fence"]), holders
-        except RefusedError as error:
-            if error.code != "object_missing":
-                raise
-            return None, 0, []
-        except (ValueError, KeyError, TypeError) as error:
-            raise RemoteError(
-                "lease_damaged", f"{self._key} is not a lease", details={"key": self._key}
-            ) from error
-
     def _held(self, holder: Holder) -> ConflictError:
-        void_at = (_moment(holder.beat) + self._void).isoformat(timespec="seconds")
+        until = _moment(holder.beat) + timedelta(seconds=self._void)
+        void_at = until.isoformat(timespec="seconds")
         return ConflictError(
             "lease_held",
             f"{holder.actor} works on {self.request.component} (operation {holder.operation},"
@@ -238,9 +254,30 @@ class Lease:
         )
 
 
+def _read(store: ObjectStore, key: str) -> tuple[str | None, int, list[Holder]]:
+    """Etag, fence and holders; the etag is read first, so a change between is noticed."""
+    try:
+        etag = store.info(key).etag
+        document = json.loads(store.read(key))
+        holders = [Holder(**holder) for holder in document["holders"]]
+        for one in holders:
+            _moment(one.beat)
+        if document["schema"] != _SCHEMA:
+            raise ValueError(document["schema"])
+        return etag, int(document["fence"]), holders
+    except RefusedError as error:
+        if error.code != "object_missing":
+            raise
+        return None, 0, []
+    except (ValueError, KeyError, TypeError) as error:
+        raise RemoteError(
+            "lease_damaged", f"{key} is not a lease that we can read", details={"key": key}
+        ) from error
+
+
 def _as_bytes(component: str, fence: int, holders: Sequence[Holder]) -> bytes:
     document: dict[str, Any] = {
-        "schema": "aeterna.lease/1",
+        "schema": _SCHEMA,
         "component": component,
         "fence": fence,
         "holders": [asdict(holder) for holder in holders],

@@ -9,7 +9,8 @@ positions hold equal bytes on one timeline.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 
 from aeterna_cli.errors import RefusedError, RemoteError
@@ -47,7 +48,7 @@ def segment_start(name: str, segment_size: int) -> int:
 
 @dataclass(frozen=True, order=True)
 class Chunk:
-    """One stored chunk. ``end`` is exclusive."""
+    """One stored chunk. ``end`` is exclusive; ``modified``, by the store's clock, where listed."""
 
     timeline: int
     segment: str
@@ -55,6 +56,7 @@ class Chunk:
     end: int
     key: str
     size: int
+    modified: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,8 @@ def list_chunks(store: ObjectStore, folder: str, within: str = "") -> list[Chunk
         match = _CHUNK.match(item.key.removeprefix(f"{folder}/"))
         if match:
             timeline, segment, start, end = match.groups()
-            found.append(
-                Chunk(int(timeline, 16), segment, int(start, 16), int(end, 16), item.key, item.size)
-            )
+            place = (int(timeline, 16), segment, int(start, 16), int(end, 16))
+            found.append(Chunk(*place, item.key, item.size, item.modified))
     return sorted(found)
 
 

@@ -23,7 +23,7 @@ from aeterna_cli.stores.base.redis import (
     RedisDigests,
     RedisIdentity,
 )
-from aeterna_cli.stores.redis_connection import RedisConnection, never
+from aeterna_cli.stores.redis_connection import ErrorReply, RedisConnection, error_of, never
 
 
 class RedisServer:
@@ -156,8 +156,16 @@ class RedisServer:
             connection.close()
 
     def acl_users(self) -> Sequence[str]:
-        """ACL LIST. Its password hashes are secrets: for the encrypted backup only."""
-        return [line.decode(errors="replace") for line in self.connection.call("ACL", "LIST")]
+        """ACL LIST; empty where the server has no such command (managed servers).
+
+        Its password hashes are secrets: for the encrypted backup only.
+        """
+        (answer,) = self.connection.replies([["ACL", "LIST"]])
+        if isinstance(answer, ErrorReply):
+            if answer.command_missing:
+                return []
+            raise error_of(answer, self.description)
+        return [line.decode(errors="replace") for line in answer]
 
     def configuration(self) -> Mapping[str, str]:
         """CONFIG GET * without passwords; empty where the server does not let us ask."""

@@ -83,11 +83,12 @@ def server_needed(rdb: Path) -> str:
 class ScratchRedis:
     """One scratch server in ``directory``, which is made with mode 0700 and is ours alone.
 
+    ``database`` is the one that the captured deployment's settings name: our keys lie there.
     A server that an earlier, killed process left in the same directory is stopped first.
     """
 
-    def __init__(self, binary: Path, directory: Path) -> None:
-        self._binary, self._directory = binary, directory
+    def __init__(self, binary: Path, directory: Path, *, database: int = 0) -> None:
+        self._binary, self._directory, self._database = binary, directory, database
         self._process: subprocess.Popen[bytes] | None = None
         self._password = secrets.token_hex(32)
         self._port = 0
@@ -118,7 +119,11 @@ class ScratchRedis:
     def client_settings(self) -> RedisSettings:
         """How to reach it; holds the password."""
         return RedisSettings(
-            host=_LOOPBACK, port=self._port, password=SecretStr(self._password), timeout=60
+            host=_LOOPBACK,
+            port=self._port,
+            password=SecretStr(self._password),
+            database=self._database,
+            timeout=60,
         )
 
     def start(

@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from typing import Literal
 
 from aeterna_cli.context import Context
 from aeterna_cli.deployment import Deployment
-from aeterna_cli.errors import UsageError
 from aeterna_cli.output.result import Result
-
-Purpose = Literal["backup", "restore"]
+from aeterna_cli.workflows.doctor.doctor import a_purpose
+from aeterna_cli.workflows.doctor.platform import Purpose
 
 
 def run(ctx: Context, purpose: str) -> Result:
     """Contacts nothing: everything follows from the profile."""
-    if purpose not in ("backup", "restore"):
-        raise UsageError("purpose_unknown", f"unknown purpose {purpose!r}: backup or restore")
-    found = grants(ctx.deployment, "backup" if purpose == "backup" else "restore")
-    return Result("aeterna.doctor.grants/1", {"purpose": purpose, **found}, lambda: _view(found))
+    wanted = a_purpose(purpose)
+    found = grants(ctx.deployment, wanted)
+    return Result("aeterna.doctor.grants/1", {"purpose": wanted, **found}, lambda: _view(found))
 
 
 def grants(place: Deployment, purpose: Purpose) -> Mapping[str, str]:

@@ -249,10 +249,14 @@ def test_a_server_that_does_not_hand_out_its_rdb(redis: LabRedis) -> None:
 
 
 def test_a_managed_server_without_psync(tmp_path: Path) -> None:
-    server = LabRedis(tmp_path / "redis", 'rename-command PSYNC ""').start()
+    server = LabRedis(
+        tmp_path / "redis", 'rename-command PSYNC ""', 'rename-command ACL ""'
+    ).start()
     try:
-        with server.server() as client, pytest.raises(RefusedError) as caught:
-            client.capture_rdb(lambda piece: None)
+        with server.server() as client:
+            assert client.acl_users() == []
+            with pytest.raises(RefusedError) as caught:
+                client.capture_rdb(lambda piece: None)
         assert caught.value.code == "sync_refused"
     finally:
         server.kill()

@@ -77,6 +77,26 @@ def test_a_scratch_server_is_private_and_leaves_the_rdb_alone(
     assert [path.name for path in image.parent.iterdir() if path.is_file()] == [image.name]
 
 
+def test_our_keys_may_lie_in_another_database(target: LabRedis, tmp_path: Path) -> None:
+    target.call("SET", "k", "x")
+    path = tmp_path / "dump.rdb"
+    with target.server(database=7) as client, path.open("wb") as file:
+        identity = client.ensure_identity()
+        client.write_marker(33)
+        client.capture_rdb(file.write)
+    with (
+        ScratchRedis(binaries.redis_server(), tmp_path / "scratch", database=7) as scratch,
+        target.server(database=7) as client,
+    ):
+        scratch.start(path)
+        assert scratch.server.marker() == 33
+        assert scratch.server.counts() == {0: 1}
+        load_from_scratch(client, scratch, replace=True)
+        assert client.identity().identity_key == identity
+        assert client.marker() is None
+        assert client.counts() == {0: 1}
+
+
 def test_an_empty_scratch_server(scratch: ScratchRedis) -> None:
     scratch.start()
     assert scratch.server.is_empty()

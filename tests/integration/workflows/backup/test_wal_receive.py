@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,9 @@ from tests.integration.workflows.backup.wal_lab import (
     SEGMENT,
     WalLab,
     Writer,
+    lose_the_slot,
     postgres_lab,
+    promote,
     s3_wal_lab,
     until,
     wal_lab,
@@ -222,51 +223,6 @@ def test_a_server_that_went_back_is_refused(wal_lab: WalLab, cli: CommandLine) -
     wal_lab.place.objects.create(key, b"from a future that this server never had")
     ran = cli("backup", "wal", "receive", "--once")
     assert (ran.code, ran.error["code"]) == (7, "wal_ahead_of_server")
-
-
-def test_an_idle_server_is_not_mistaken_for_a_dead_one(wal_lab: WalLab) -> None:
-    with wal_lab.receiving() as receiver:
-        wal_lab.catch_up()
-        time.sleep(12)  # longer than the silence after which the server is asked
-        assert receiver.process.poll() is None
-        assert "again in" not in receiver.said
-
-
-def promote(lab: WalLab, while_replica: object = None) -> None:
-    """A clean stop, a start as a replica, a promotion: the next timeline."""
-    lab.control.stop("postgres")
-    data: Path = lab.control.data_dir("postgres")
-    (data / "standby.signal").touch()
-    lab.control.start("postgres")
-    if callable(while_replica):
-        while_replica()
-    assert lab.sql("SELECT pg_promote(true)")
-    lab.sql("CHECKPOINT")
-
-
-def lose_the_slot(lab: WalLab) -> None:
-    """More WAL than the server may keep: it invalidates the slot and removes the segments."""
-    lab.sql(
-        "ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'",
-        "ALTER SYSTEM SET wal_keep_size = 0",
-        "SELECT pg_reload_conf()",
-    )
-    try:
-        for _ in range(6):
-            lab.sql("INSERT INTO written (filler) VALUES ('x')", "SELECT pg_switch_wal()")
-        until(lambda: lost(lab), "the slot is lost")
-    finally:
-        lab.sql(
-            "ALTER SYSTEM SET max_slot_wal_keep_size = '1GB'",
-            "ALTER SYSTEM SET wal_keep_size = '1GB'",
-            "SELECT pg_reload_conf()",
-        )
-
-
-def lost(lab: WalLab) -> bool:
-    lab.sql("CHECKPOINT")
-    state = lab.place.postgres.slot_state("aeterna_wal")
-    return state is not None and state.status == "lost"
 
 
 def timelines_of(lab: WalLab) -> set[int]:

@@ -195,6 +195,42 @@ class Writer:
                 self._stop.wait(0.1)
 
 
+def promote(lab: WalLab, while_replica: Callable[[], None] = lambda: None) -> None:
+    """A clean stop, a start as a replica, a promotion: the next timeline."""
+    lab.control.stop("postgres")
+    data = lab.control.data_dir("postgres")
+    (data / "standby.signal").touch()
+    lab.control.start("postgres")
+    while_replica()
+    assert lab.sql("SELECT pg_promote(true)")
+    lab.sql("CHECKPOINT")
+
+
+def lose_the_slot(lab: WalLab) -> None:
+    """More WAL than the server may keep: it invalidates the slot and removes the segments."""
+    lab.sql(
+        "ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'",
+        "ALTER SYSTEM SET wal_keep_size = 0",
+        "SELECT pg_reload_conf()",
+    )
+    try:
+        for _ in range(6):
+            lab.sql("INSERT INTO written (filler) VALUES ('x')", "SELECT pg_switch_wal()")
+        until(lambda: lost(lab), "the slot is lost")
+    finally:
+        lab.sql(
+            "ALTER SYSTEM SET max_slot_wal_keep_size = '1GB'",
+            "ALTER SYSTEM SET wal_keep_size = '1GB'",
+            "SELECT pg_reload_conf()",
+        )
+
+
+def lost(lab: WalLab) -> bool:
+    lab.sql("CHECKPOINT")
+    state = lab.place.postgres.slot_state("aeterna_wal")
+    return state is not None and state.status == "lost"
+
+
 @pytest.fixture(scope="session")
 def postgres_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """PostgreSQL and S3; tests that break them mend them."""
@@ -251,4 +287,15 @@ def _active(lab: WalLab, slot: str) -> bool:
     return state is not None and state.active
 
 
-__all__ = ["Receiving", "WalLab", "Writer", "postgres_lab", "s3_wal_lab", "until", "wal_lab"]
+__all__ = [
+    "SEGMENT",
+    "Receiving",
+    "WalLab",
+    "Writer",
+    "lose_the_slot",
+    "postgres_lab",
+    "promote",
+    "s3_wal_lab",
+    "until",
+    "wal_lab",
+]

@@ -1,0 +1,80 @@
+"""The least that our roles need, as SQL for a superuser to run.
+
+Source: postgresql.org/docs/18: CREATE ROLE, predefined roles, row security, continuous archiving.
+What is called stands in ``postgres.py``, ``postgres_snapshot.py`` and ``postgres_replication.py``.
+"""
+
+from typing import Literal
+
+from aeterna_cli.errors import UsageError
+from aeterna_cli.settings import PostgresSettings
+
+Purpose = Literal["backup", "restore"]
+
+_BACKUP = """\
+-- streams the base backup and WAL; sees every row of every table, also where row security is forced
+ALTER ROLE {user} REPLICATION BYPASSRLS;
+GRANT pg_read_all_data TO {user};
+-- names the recovery point; both functions are granted in this database only
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {user};
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {user};
+-- its own schema for the recovery point's marker; nothing of the application's is written
+CREATE SCHEMA IF NOT EXISTS aeterna_ops AUTHORIZATION {user};
+GRANT USAGE, CREATE ON SCHEMA aeterna_ops TO {user};
+DO $aeterna$ BEGIN
+  IF to_regclass('aeterna_ops.recovery_marker') IS NOT NULL THEN
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON aeterna_ops.recovery_marker TO %I', {name});
+  END IF;
+END $aeterna$;
+"""
+_ROLE = """\
+-- in the database {database}, as a superuser; may be run again
+DO $aeterna$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
+    EXECUTE format('CREATE ROLE %I', {name});
+  END IF;
+END $aeterna$;
+ALTER ROLE {user} LOGIN;
+-- a password without a trace in history or log, in psql:  \\password {user}
+GRANT CONNECT ON DATABASE {database} TO {user};
+"""
+_REPLICA = "-- the role lives in the cluster: a replica that base backups come from has it too\n"
+
+
+def least_privilege_sql(settings: PostgresSettings, purpose: Purpose) -> str:
+    """Statements for the profile's user and database, without any password.
+
+    The backup role can also do ``restore verify``, which reads the rows of a running server. The
+    restore role only asks a running server who it is: what is restored is prepared by a scratch
+    server of our own and takes the old data directory's place.
+    """
+    names = {
+        "user": _identifier(settings.user),
+        "database": _identifier(settings.database),
+        "name": _literal(settings.user),
+    }
+    text = _ROLE.format(**names)
+    if purpose == "backup":
+        text += _BACKUP.format(**names)
+        text += _REPLICA if settings.replica is not None else ""
+    return text
+
+
+def _identifier(name: str) -> str:
+    """Quoted always. A line break would end a comment that names it: no such name is sensible."""
+    return '"' + _checked(name).replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    escaped = _checked(text).replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'" if "\\" in text else f"'{escaped}'"
+
+
+def _checked(name: str) -> str:
+    if not name or any(ord(letter) < 32 or letter == "\x7f" for letter in name) or "$" in name:
+        raise UsageError(
+            "postgres_name_invalid",
+            f"not a name of a role or database: {name!r}",
+            hint="postgres.user and postgres.database have no control characters and no $",
+        )
+    return name

@@ -1,0 +1,35 @@
+"""The thirty-second rule: the words of a command name its door, workflow, runbook and test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from aeterna_cli import main
+
+ROOT = Path(__file__).parents[2]
+#: machinery of the command line itself, no workflow behind it
+WITHOUT_WORKFLOW = {("completion",)}
+
+
+def leaves(app: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for command in app.registered_commands:
+        yield (*words, str(command.name))
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from leaves(group.typer_instance, (*words, str(group.name)))
+
+
+COMMANDS = [words for words in leaves(main.build()) if words[:1] not in WITHOUT_WORKFLOW]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_words_of_a_command_name_its_files(words: tuple[str, ...]) -> None:
+    group, name = words[0], "_".join(words[1:] or words[:1])
+    door = (ROOT / "commands" / f"{group}.py").read_text(encoding="utf-8")
+    assert f"def {name}_(" in door
+    assert (ROOT / "aeterna_cli" / "workflows" / group / f"{name}.py").is_file()
+    assert (ROOT / "runbooks" / f"{group}.md").is_file()
+    tests = list((ROOT / "tests").glob(f"*/workflows/{group}/test_{name}.py"))
+    assert tests, f"no tests/*/workflows/{group}/test_{name}.py"
