@@ -59,7 +59,7 @@ def _name(plan: Plan, answers: Answers, where: str) -> None:
         typed = answers.ask(
             f"{where} {plan.summary}. This destroys data. Type {plan.confirm_name!r} to go on: "
         ).strip()
-    if typed != plan.confirm_name:
+    if not plan.confirm_name or typed != plan.confirm_name:  # an empty name is nobody's consent
         raise RefusedError(
             "wrong_name",
             f"{typed!r} is not the name that was asked for; nothing was changed",

@@ -2,8 +2,8 @@
 
 ::
 
-    store.reader -> sha256 per part -> | age process | -> zstd -> sha256 -> read()
-                    one feeder thread                     caller's thread
+    store.reader -> sha256 per part -> | age process | -> zstd -> sha256 -> | read()
+                    one feeder thread                     one thread ahead    caller's thread
 
 Bytes are handed out before the whole volume is proven: nobody may act on them before the end was
 reached without an error.
@@ -18,11 +18,13 @@ from typing import Any, BinaryIO, cast
 
 from aeterna_cli.errors import AeternaError, RefusedError, RemoteError
 from aeterna_cli.repository.age_pipe import BLOCK, AgeProcess
+from aeterna_cli.repository.read_ahead import ReadAhead
 from aeterna_cli.repository.volume import PartRecord, VolumeRecord
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.base.objects import ObjectStore
 
 _MAGIC = b"age-encryption.org/v1\n"  # source: the age v1 format, C2SP age.md
+_BUFFER = 64 << 10  # small reads are gathered, large ones go past it
 _LARGEST_WINDOW = 8 << 20  # bytes; zstd level 1-3 needs 2 MiB: a foreign frame gets no more
 DAMAGE = frozenset({"object_missing", "part_truncated", "part_damaged"})
 
@@ -39,8 +41,9 @@ def open_volume(store: ObjectStore, record: VolumeRecord, identity: str) -> Iter
     """
     with ExitStack() as stack:
         reader = _VolumeReader(store, record, identity, stack)
-        yield cast(BinaryIO, stack.enter_context(io.BufferedReader(reader, BLOCK)))
-        reader.drain()
+        ahead = stack.enter_context(ReadAhead(reader, reader.abandon))
+        yield cast(BinaryIO, stack.enter_context(io.BufferedReader(ahead, _BUFFER)))
+        ahead.drain()
 
 
 def verify_parts(store: ObjectStore, record: VolumeRecord) -> Iterator[Finding]:
@@ -104,7 +107,7 @@ class _VolumeReader(io.RawIOBase):
         self._age = AgeProcess.decrypting(identity)
         stack.callback(self._age.stop)
         feeder = stack.enter_context(ThreadPoolExecutor(1, "opened-volume"))
-        stack.callback(self._abandon)
+        stack.callback(self.abandon)
         self._plain: zstandard.ZstdDecompressionReader = zstandard.ZstdDecompressor(
             max_window_size=_LARGEST_WINDOW
         ).stream_reader(cast(BinaryIO, self._age.output), read_size=BLOCK, closefd=False)
@@ -140,12 +143,6 @@ class _VolumeReader(io.RawIOBase):
             self._finished = True
         return count
 
-    def drain(self) -> None:
-        """Read to the end, and so check everything."""
-        block = bytearray(BLOCK)
-        while self.readinto(block):
-            pass
-
     def _finish(self) -> None:
         """Ask the feeder and the child how it went: they know the cause, we the symptom."""
         self._feeding.result()
@@ -174,7 +171,8 @@ class _VolumeReader(io.RawIOBase):
             details={"key": self._record.parts[0].key},
         )
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """Whoever waits in ``readinto`` gets an end or an error; may be repeated."""
         self._leaving = True
         self._age.kill()
 

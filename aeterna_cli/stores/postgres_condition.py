@@ -17,6 +17,20 @@ from aeterna_cli.stores.postgres_connection import (
     postgres_errors,
 )
 
+_CLOSED = """
+SELECT quote_ident(datname) FROM pg_database
+ WHERE datallowconn AND NOT has_database_privilege(oid, 'CONNECT') ORDER BY 1
+"""
+# to_regclass() would fail in a schema that we may not use
+_OWN_SCHEMA = """
+SELECT has_schema_privilege(n.oid, 'USAGE'),
+       CASE WHEN c.oid IS NULL THEN has_schema_privilege(n.oid, 'CREATE')
+            ELSE has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                 AND has_table_privilege(c.oid, 'UPDATE') END
+  FROM pg_namespace n
+  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'recovery_marker'
+ WHERE n.nspname = 'aeterna_ops'
+"""
 _HELD_BACK = 1 << 30  # bytes of WAL behind an idle slot from which on it is worth a word
 
 _SLOTS = """
@@ -35,7 +49,8 @@ SELECT failed_count, last_failed_wal FROM pg_stat_archiver
 def examine(settings: PostgresSettings) -> Sequence[Finding]:
     """What endangers backups of this server or the server itself; reads only."""
     with postgres_errors(), closing(connect(settings)) as connection:
-        found = [*_role(connection), *_slots(connection, settings), *_archiver(connection)]
+        found = [*_role(connection), *_privileges(connection, settings)]
+        found += [*_slots(connection, settings), *_archiver(connection)]
     return [*found, *_replica(settings)]
 
 
@@ -55,6 +70,21 @@ def _role(connection: Connection) -> Iterator[Finding]:
             "postgres: host",
             "this server is a replica: it can name no recovery point and take no marker",
             "the primary into postgres.host, this one into postgres.replica",
+        )
+
+
+def _privileges(connection: Connection, settings: PostgresSettings) -> Iterator[Finding]:
+    """What a backup needs beyond ``postgres_findings``: its own schema, every database."""
+    closed = [name for (name,) in connection.execute(_CLOSED)]
+    row = connection.execute(_OWN_SCHEMA).fetchone()
+    own = [] if row is None or all(row) else ["our own schema aeterna_ops"]
+    for what in [*own, *(f"the database {name}" for name in closed)]:
+        yield Finding(
+            "missing_privilege",
+            "error",
+            f"postgres: {settings.user}",
+            f"this role may not use {what}",
+            "run what aeterna-cli doctor --grants --purpose backup prints",
         )
 
 

@@ -15,15 +15,22 @@ _BACKUP = """\
 -- streams the base backup and WAL; sees every row of every table, also where row security is forced
 ALTER ROLE {user} REPLICATION BYPASSRLS;
 GRANT pg_read_all_data TO {user};
+-- the rows of every other database are compared as well
+DO $aeterna$ DECLARE other name; BEGIN
+  FOR other IN SELECT datname FROM pg_catalog.pg_database
+    WHERE datallowconn AND NOT has_database_privilege({name}, oid, 'CONNECT') LOOP
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', other, {name});
+  END LOOP;
+END $aeterna$;
 -- names the recovery point; both functions are granted in this database only
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {user};
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {user};
 -- its own schema for the recovery point's marker; nothing of the application's is written
 CREATE SCHEMA IF NOT EXISTS aeterna_ops AUTHORIZATION {user};
-GRANT USAGE, CREATE ON SCHEMA aeterna_ops TO {user};
+GRANT CREATE ON SCHEMA aeterna_ops TO {user};
 DO $aeterna$ BEGIN
   IF to_regclass('aeterna_ops.recovery_marker') IS NOT NULL THEN
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON aeterna_ops.recovery_marker TO %I', {name});
+    EXECUTE format('GRANT INSERT, UPDATE ON aeterna_ops.recovery_marker TO %I', {name});
   END IF;
 END $aeterna$;
 """

@@ -118,6 +118,7 @@ class CopyStream:
         pgconn: Any = self.connection
         get, asked = pgconn.get_copy_data, 0.0
         self.heard = monotonic()
+        looked = True  # whether what lies in the socket was taken since the last message
         while True:
             now = monotonic()
             if now - asked >= POLL:
@@ -126,8 +127,11 @@ class CopyStream:
                     return
             size, message = get(1)
             if size > 0:
-                self.heard = now
+                self.heard, looked = now, False
                 yield message
+            elif size == 0 and not looked:
+                pgconn.consume_input()  # under load the next one is there: no poll for each
+                looked = True
             elif size == 0:
                 wait(pgconn)
             else:

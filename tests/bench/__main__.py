@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable
 
 from aeterna_cli.workflows.words import size
-from tests.bench import backup, startup
+from tests.bench import backup, restore, startup
 from tests.bench.practice import Bench, bench
 
 Measure = Callable[[Bench, int], list[str]]
-ON_DATA: dict[str, tuple[Measure, ...]] = {"backup": (backup.directory, backup.s3)}
+ON_DATA: dict[str, tuple[Measure, ...]] = {
+    "backup": (backup.directory, backup.s3),
+    "restore": (restore.measure,),
+}
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from aeterna_cli.workflows.backup.volumes import GovernedWriter, Volumes
 
 MANIFEST = "backup_manifest"
+_BLOCK = 1 << 20  # the server sends 32 KiB at a time: too little to hash, seal and check each
 
 
 class BaseBackupVolumes:
@@ -30,6 +31,7 @@ class BaseBackupVolumes:
         self._stack = ExitStack()
         self._writer: GovernedWriter | None = None
         self._name = ""
+        self._block = bytearray()
         self._done = 0
         self._records: list[VolumeRecord] = []
 
@@ -60,11 +62,17 @@ class BaseBackupVolumes:
         return tuple(self._records)
 
     def _write(self, block: memoryview) -> None:
+        self._block += block
+        if len(self._block) >= _BLOCK:
+            self._flush()
+
+    def _flush(self) -> None:
         self._check()
         if self._writer is not None:
-            self._writer.write(block)
-        self._done += len(block)
+            self._writer.write(memoryview(self._block))
+        self._done += len(self._block)
         self._on_bytes(self._done)
+        self._block = bytearray()
 
     def _next(self, name: str) -> None:
         self._commit()
@@ -73,6 +81,7 @@ class BaseBackupVolumes:
 
     def _commit(self) -> None:
         if self._writer is not None:
+            self._flush()
             self._records.append(self._writer.commit())
             self._writer = None
             self._stack.close()

@@ -13,6 +13,7 @@ from aeterna_cli.output.tables import human_bytes
 from aeterna_cli.repository import layout
 from aeterna_cli.repository.manifest import Manifest, StorePart, load
 from aeterna_cli.stores.base.objects import ObjectStore
+from aeterna_cli.stores.base.server_control import STORES
 from aeterna_cli.workflows.backup.describe import counts_of
 
 
@@ -114,7 +115,10 @@ def _shown(manifest: Manifest, slots: Sequence[Slot], fault: str) -> Shown:
         note=manifest.note,
         plain_bytes=manifest.plain_bytes,
         stored_bytes=manifest.stored_bytes,
-        stores=tuple(_store(name, part, point.time) for name, part in manifest.stores.items()),
+        stores=tuple(
+            _store(name, manifest.stores[name], point.time)
+            for name in sorted(manifest.stores, key=lambda one: (one not in STORES, one))
+        ),
         counts=counts_of(manifest),
         left_out=tuple({"what": one.what, "why": one.why} for one in manifest.left_out),
         degraded=manifest.degraded,
@@ -148,7 +152,7 @@ def _store(name: str, part: StorePart, point: datetime) -> ShownStore:
 def _view(shown: Shown) -> str:
     point = shown.recovery_point
     where = f" at {point['lsn']}" if point["lsn"] else ""
-    kind = "exact" if shown.exact else "approximate"
+    kind = "exact" if shown.exact else "rows approximate"
     lines = [
         f"backup {shown.backup} (signature {shown.signature})",
         f"  recovery point {point['time'].isoformat(timespec='milliseconds')}{where}"

@@ -23,8 +23,9 @@ from aeterna_cli.workflows.backup.verify_restore import (
     ScratchRestore,
     space_needed,
 )
+from aeterna_cli.workflows.backup.verify_scratch import scratch
 from aeterna_cli.workflows.restore.opened import OpenedBackup
-from aeterna_cli.workflows.workspace import want_space, workspace
+from aeterna_cli.workflows.workspace import want_space
 
 Verdict = Literal["good", "not_proven", "damaged"]
 #: What a forged or damaged manifest is told as; anything else about it is an error.
@@ -57,7 +58,8 @@ def run(ctx: Context, backup: str, restore: bool, identity: str | None) -> Resul
     """Reads only. Exit 8 after the result was printed where anything was found.
 
     With ``restore`` every store comes up in a scratch server on this machine; space for it is
-    checked first (``RefusedError('not_enough_space')``), and nothing of it is left. Errors:
+    checked first (``RefusedError('not_enough_space')``), and nothing of it is left (after a kill
+    the next one removes it). Errors:
     ``RefusedError``: ``backup_missing``, ``no_backups``, ``identity_file_unreadable``,
     ``identity_file_invalid``; ``ConflictError('backup_pruned')`` where a prune was faster; faults
     of the repository.
@@ -127,7 +129,7 @@ def _checked(
     ).run()
     if not restore or not checked.opened:
         return checked, () if restore else None
-    with workspace(parent, "verify") as work:
+    with scratch(parent) as work:
         return checked, tuple(ScratchRestore(ctx, opened, work).run(_damaged(opened, checked)))
 
 
@@ -200,7 +202,7 @@ def _judged(ctx: Context, done: Verified) -> Result:
         return result
     ctx.out.result(result)
     wrong = [one for one in done.findings if one.severity in ("error", "warning")]
-    count = "1 finding" if len(wrong) == 1 else f"{len(wrong)} findings"
+    count = _number(len(wrong), "finding", "findings")
     if done.verdict == "damaged":
         raise FindingsError(
             "backup_damaged",
@@ -226,12 +228,13 @@ def _view(done: Verified) -> str:
     lines = [f"backup {done.backup}: {_VERDICTS[done.verdict]}"]
     if done.signature_valid:
         how = "hashed and opened" if done.opened else "hashed, NOT opened"
-        slots = "1 key slot" if done.slots == 1 else f"{done.slots} key slots"
+        volumes = _number(done.volumes, "volume", "volumes")
+        wal = _number(done.wal_chunks, "piece of WAL", "pieces of WAL")
         lines += [
             "  manifest     signed by this deployment",
-            f"  objects      {done.volumes} volumes and {done.wal_chunks} pieces of WAL"
-            f" ({human_bytes(done.stored_bytes)}) {how} in {human_seconds(done.check_seconds)}",
-            f"  keys         {slots}",
+            f"  objects      {volumes} and {wal} ({human_bytes(done.stored_bytes)}) {how}"
+            f" in {human_seconds(done.check_seconds)}",
+            f"  keys         {_number(done.slots, 'key slot', 'key slots')}",
         ]
     for one in done.restored or ():
         lines += _restored(one)
@@ -255,15 +258,21 @@ def _restored(one: RestoredStore) -> list[str]:
 
 
 def _findings(findings: Sequence[Finding]) -> list[str]:
-    """The worst first, each with the name of what it is about; every advice once."""
+    """The worst first, each with the name of what it is about; what is mended alike together."""
     lines = []
     for severity, word in _WORDS.items():
+        mends: dict[str, list[str]] = {}
         for one in findings:
             if one.severity == severity:
                 about = "" if one.subject in one.message else f"{one.subject}: "
-                lines.append(f"  {word}: {about}{one.message}")
-    mends = dict.fromkeys(one.mend for one in findings if one.mend)
-    return [*lines, *(f"  why/how: {mend}" for mend in mends)]
+                mends.setdefault(one.mend, []).append(f"  {word}: {about}{one.message}")
+        for mend, told in mends.items():
+            lines += [*told, *([f"    why/how: {mend}"] if mend else [])]
+    return lines
+
+
+def _number(count: int, one: str, many: str) -> str:
+    return f"1 {one}" if count == 1 else f"{count:,} {many}"
 
 
 _WORDS: Mapping[str, str] = {"error": "ERROR", "warning": "warning", "info": "note"}

@@ -23,6 +23,7 @@ _BLOCK = 1 << 20
 _SLOT = re.compile(r"slots/([0-9]{1,6})\.json\Z")
 _GAPS = 16  # missing slots that are named; somebody may have put a slot 999999 there
 MEND = "restore this object from a copy of the repository, or use another backup"
+UNREADABLE = "object_unreadable"
 #: The person typed the wrong file: nothing about the backup.
 _BAD_FILE = frozenset({"identity_file_unreadable", "identity_file_invalid"})
 
@@ -59,7 +60,8 @@ class KeyCheck:
         found = []
         for key, number in sorted(wanted.items(), key=lambda one: one[1]):
             found += self._slot(number, key)
-        return found + self._unwrap()
+        whole = all(one.severity != "error" for one in found)
+        return found + self._unwrap("warning" if whole else "error")
 
     def _slot(self, number: int, key: str) -> list[Finding]:
         """Whole, signed by this deployment, and (with a key service) opening."""
@@ -69,9 +71,13 @@ class KeyCheck:
             if error.code == "object_missing":
                 message = f"{key} is missing from the repository"
                 return [Finding("object_missing", "error", key, message, MEND)]
+            if error.code != "slot_too_new":
+                raise
             return [Finding(error.code, "warning", key, error.message, "upgrade aeterna-cli")]
         except RemoteError as error:
-            return [Finding(error.code, "error", key, error.message, MEND)]
+            if error.code == "slot_damaged":
+                return [Finding(error.code, "error", key, error.message, MEND)]
+            return [unreadable(error, key)]
         try:
             self._opened.place.repository.verify(
                 slot.signed_bytes(self._context), _decoded(slot.signature)
@@ -94,7 +100,9 @@ class KeyCheck:
             return [Finding("slot_closed", "warning", key, message, error.hint)]
         return [Finding("slot_closed", "error", key, f"{key} holds another identity", MEND)]
 
-    def _unwrap(self) -> list[Finding]:
+    def _unwrap(self, severity: str) -> list[Finding]:
+        """``severity`` is what it means when no slot opens: whole slots are not damaged because
+        nobody here has their key."""
         if self._unasked is not None:
             return [self._not_opened(self._unasked, "warning")]
         try:
@@ -104,7 +112,7 @@ class KeyCheck:
         except (RemoteError, RefusedError) as error:
             if error.code in _BAD_FILE:
                 raise
-            return [self._not_opened(error, "error")]
+            return [self._not_opened(error, severity)]
         return self._belongs(self.identity) if self._offline else []
 
     def _belongs(self, identity: str) -> list[Finding]:
@@ -137,6 +145,13 @@ class KeyCheck:
         mend = "run this where backups may be decrypted, or with the --identity-file of a recipient"
         details = {"cause": error.code, **({"hint": error.hint} if error.hint else {})}
         return Finding("not_opened", severity, self._folder, message, mend, details)
+
+
+def unreadable(error: RemoteError, key: str) -> Finding:
+    """An object that the disk does not give; any other fault of the repository is raised."""
+    if error.code != UNREADABLE:
+        raise error
+    return Finding(error.code, "error", key, error.message, MEND)
 
 
 def slot_number(folder: str, key: str) -> int | None:

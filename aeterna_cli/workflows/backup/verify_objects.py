@@ -25,7 +25,13 @@ from aeterna_cli.repository.wal_archive import (
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.base.objects import ObjectStore
 from aeterna_cli.workflows.backup.running import own_wal_folder
-from aeterna_cli.workflows.backup.verify_keys import MEND, KeyCheck, slot_number
+from aeterna_cli.workflows.backup.verify_keys import (
+    MEND,
+    UNREADABLE,
+    KeyCheck,
+    slot_number,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from aeterna_cli.repository.volume import VolumeRecord
@@ -129,6 +135,8 @@ class ObjectCheck:
                 raise
             message = f"{key} is missing from the repository"
             return [Finding("object_missing", "error", key, message, mend)]
+        except RemoteError as error:
+            return [unreadable(error, key)]
         except (ValueError, KeyError):
             number = None
         wanted = self._opened.manifest.recovery_point.marker or 0
@@ -139,11 +147,11 @@ class ObjectCheck:
 
     def _volume(self, record: "VolumeRecord") -> list[Finding]:
         """A volume opened to its end; every damaged part of it is named."""
-        from aeterna_cli.repository.opening import open_volume, verify_parts
+        from aeterna_cli.repository.opening import open_volume
 
         self._safe_point()
         if self._identity is None:
-            return list(verify_parts(self._store, record))
+            return self._bad_parts(record)
         try:
             with open_volume(self._store, record, self._identity) as stream:
                 while stream.read(_BLOCK):
@@ -152,9 +160,21 @@ class ObjectCheck:
             self._safe_point()
             if "key" not in error.details:
                 raise
-            parts = list(verify_parts(self._store, record))
+            parts = self._bad_parts(record)
             return parts or [_volume_damage(error, str(error.details["key"]))]
         return []
+
+    def _bad_parts(self, record: "VolumeRecord") -> list[Finding]:
+        """One by one: a part that cannot be read must not hide the next."""
+        from aeterna_cli.repository.opening import verify_parts
+
+        found: list[Finding] = []
+        for part in record.parts:
+            try:
+                found += verify_parts(self._store, record.model_copy(update={"parts": (part,)}))
+            except RemoteError as error:
+                found.append(unreadable(error, part.key))
+        return found
 
     # -- the backup's own WAL
 
@@ -174,6 +194,8 @@ class ObjectCheck:
             if error.code != "object_missing":
                 raise
             return [_damage("object_missing", key, "is missing from the repository")]
+        except RemoteError as error:
+            return [unreadable(error, key)]
         if len(sealed) < size:
             return [_damage("part_truncated", key, f"has {len(sealed)} bytes, not {size}")]
         if hashlib.sha256(sealed).hexdigest() != chunk["sha256"]:
@@ -254,6 +276,18 @@ def _volume_damage(error: RemoteError | RefusedError, key: str) -> Finding:
     return Finding(error.code, "error", key, message, error.hint, error.details)
 
 
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """A disk that cannot read one object says so of that object; the others are looked at."""
+    try:
+        yield
+    except RemoteError as error:
+        if error.code != "repository_io":
+            raise
+        message = f"{key} cannot be read: {error.message}"
+        raise RemoteError(UNREADABLE, message, details={"key": key}) from error
+
+
 class _Watched:
     """The reading half of an object store, asked to stop between blocks, and counted."""
 
@@ -266,11 +300,14 @@ class _Watched:
         self._mutex = threading.Lock()
         self._total = 0
         self.list = store.list
-        self.read = store.read
+
+    def read(self, key: str) -> bytes:
+        with _named(key):
+            return self._store.read(key)
 
     @contextmanager
     def reader(self, key: str) -> Iterator["_WatchedStream"]:
-        with self._store.reader(key) as source:
+        with _named(key), self._store.reader(key) as source:
             yield _WatchedStream(source, self._seen)
 
     def _seen(self, count: int) -> None:

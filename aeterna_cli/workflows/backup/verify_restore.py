@@ -228,9 +228,10 @@ class ScratchRestore:
         """The image (or the keys that were read) in a server of its own."""
         from aeterna_cli.stores.redis_scratch import ScratchRedis
 
-        program = binaries.redis_server(self._opened.place.profile.redis.server_binary)
+        profile = self._opened.place.profile.redis
+        program = binaries.redis_server(profile.server_binary)
         logical = self._opened.facts("redis")["method"] == "logical"
-        with ScratchRedis(program, folder / "scratch") as scratch:
+        with ScratchRedis(program, folder / "scratch", database=profile.database) as scratch:
             if logical:
                 self._load_keys(scratch)
             else:

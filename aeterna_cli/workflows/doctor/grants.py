@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from aeterna_cli.context import Context
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.output.result import Result
+from aeterna_cli.repository import layout
 from aeterna_cli.workflows.doctor.doctor import a_purpose
 from aeterna_cli.workflows.doctor.platform import Purpose
 
@@ -32,10 +34,27 @@ def grants(place: Deployment, purpose: Purpose) -> Mapping[str, str]:
     if profile.repository.url.startswith("s3://"):
         bucket, _, prefix = profile.repository.url.removeprefix("s3://").partition("/")
         policy = s3_policy(bucket, prefix, purpose)
+        policy["Statement"] += _own_objects(bucket, prefix, purpose)
         found["s3"] = json.dumps(policy, indent=2)
     if profile.keys.provider == "vault":
         found["vault"] = transit_policy(profile.keys.mount, profile.keys.key_name, purpose)
     return found
+
+
+def _own_objects(bucket: str, prefix: str, purpose: Purpose) -> list[dict[str, Any]]:
+    """Beside a backup's data: doctor takes its probes away again, and a restore keeps a lease and a
+    journal, without which it does not begin."""
+
+    def rule(name: str, action: str, *folders: str) -> dict[str, Any]:
+        below = "/".join(part for part in (bucket, prefix.strip("/")) if part)
+        places = [f"arn:aws:s3:::{below}/{folder}/*" for folder in folders]
+        return {"Sid": name, "Effect": "Allow", "Action": [action], "Resource": places}
+
+    rules = [rule("RemoveProbes", "s3:DeleteObject", "probe")]
+    if purpose == "restore":
+        written = (layout.LEASES, "probe")
+        rules.append(rule("KeepLeasesAndJournals", "s3:PutObject", *written))
+    return rules
 
 
 def _view(found: Mapping[str, str]) -> str:

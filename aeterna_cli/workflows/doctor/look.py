@@ -19,7 +19,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Look:
-    """``needs`` is the subject of an earlier look: where that one failed, this is not tried."""
+    """``needs`` is the subject of an earlier look: where that one failed or found an error, this
+    is not tried."""
 
     subject: str
     see: Callable[[], Seen]
@@ -42,7 +43,7 @@ def examine(looks: Iterable[Look]) -> list[Examined]:
     failed: set[str] = set()
     for look in looks:
         one = _unasked(look) if look.needs in failed else _examine(look)
-        if not one.answered:
+        if not one.answered or any(f.severity == "error" for f in one.findings):
             failed.add(look.subject)
         done.append(one)
     return done
@@ -60,6 +61,6 @@ def _examine(look: Look) -> Examined:
 
 
 def _unasked(look: Look) -> Examined:
-    why = f"not looked at: {look.needs} must answer first"
+    why = f"not looked at: mend {look.needs} first"
     found = Finding("not_examined", "info", look.subject, why)
     return Examined(look.subject, False, "", (found,))

@@ -69,14 +69,14 @@ def wrong_major(folder: Path, said: tuple[int, ...], wanted: int) -> Finding:
 
 
 def version_of(program: Path) -> tuple[int, ...]:
-    """The numbers behind the name in what ``--version`` prints; empty where it does not run."""
+    """What a PostgreSQL or Redis program says with ``--version``; empty where it is none."""
     try:
         done = subprocess.run(
             [program, "--version"], capture_output=True, text=True, check=False, timeout=20
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    found = re.search(r"(?:v=|\) )(\d+(?:\.\d+)*)", done.stdout)
+    found = re.search(r"(?:v=|\(PostgreSQL\) )(\d+(?:\.\d+)*)", done.stdout)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 

@@ -186,7 +186,7 @@ def child_of(target: SealedWriter) -> int:
 
 
 def opener_of(stream: BinaryIO) -> int:
-    pid: int = stream.raw._age.pid  # type: ignore[attr-defined]  # a BufferedReader over ours
+    pid: int = stream.raw._source._age.pid  # type: ignore[attr-defined]  # what lies below
     return pid
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from aeterna_cli.keys import slots
 from aeterna_cli.repository import catalogue
-from tests.integration.deployment import NAME
 from tests.integration.workflows.backup.verify_lab import Copied, copied, found, taken
 
 __all__ = ["copied", "taken"]
@@ -452,7 +451,7 @@ def test_verify_beside_a_real_prune(copied: Copied) -> None:
     words = ("backup", "prune", "--window-days", "0", "--keep-last", "1", "--minimum", "1")
     answers = [copied.verify(copied.backup).code]
     with subprocess.Popen(
-        [sys.executable, "-m", "aeterna_cli", *words, "--confirm", NAME],
+        [sys.executable, "-m", "aeterna_cli", *words, "--yes"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -3,6 +3,7 @@
 Also what only a signed and wrong manifest can show: damage from before the backup was committed.
 """
 
+import fcntl
 import hashlib
 import importlib.util
 import io
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,9 @@ def restored(data: dict[str, Any]) -> dict[str, bool]:
 
 
 def nothing_left(copied: Copied) -> bool:
-    work = copied.work
-    return not (work.exists() and any(work.iterdir())) and not processes_about(work)
+    """Only the file by which one waits for the other stays, and it is empty."""
+    kept = [path for path in copied.work.rglob("*") if path.name != "scratch.lock"]
+    return not kept and not processes_about(copied.work)
 
 
 def test_every_store_comes_back_and_is_looked_at(
@@ -284,6 +287,58 @@ def test_sigterm_leaves_nothing_behind(copied: Copied, where: str) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
     assert out == ""
+    assert nothing_left(copied)
+
+
+@pytest.fixture
+def server_of() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    """Starts what looks like a server on files in a folder."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-c", "import signal; signal.pause()", f"{folder}/server.conf"]
+        started.append(subprocess.Popen(words))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait()
+
+
+def test_what_a_killed_one_left_is_swept_and_what_lives_is_not(
+    copied: Copied, server_of: Callable[[Path], subprocess.Popen[bytes]]
+) -> None:
+    dead, alive = copied.work / "scratch-dead", copied.work / "scratch-alive"
+    for folder in (dead, alive):
+        folder.mkdir(parents=True)
+        (folder / "dump.rdb").write_bytes(b"somebody's data")
+    left, kept = server_of(dead), server_of(alive)
+    with (alive / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert copied.verify("--restore").code == 0
+    assert not dead.exists()
+    assert left.wait(10) == -signal.SIGKILL
+    assert (alive / "dump.rdb").exists()
+    assert kept.poll() is None
+
+
+def test_after_kill_9_the_next_one_cleans_up(copied: Copied) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aeterna_cli", "backup", "verify", "--restore"],
+        env=dict(os.environ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("restoring redis"):
+            process.kill()
+            break
+    process.communicate(timeout=60)
+    assert not nothing_left(copied)
+    assert copied.verify("--restore").code == 0
     assert nothing_left(copied)
 
 

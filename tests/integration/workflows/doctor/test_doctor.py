@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from aeterna_cli.lab.openbao import ROOT_TOKEN
 from aeterna_cli.lab.valkey import client
 from tests.integration.deployment import Practice, practise
 from tests.integration.stores.qdrant_server import FaultProxy
@@ -84,13 +85,13 @@ def test_closed_ports_are_findings_and_the_rest_goes_on(
 
 
 @contextmanager
-def behind_tls(practice: Practice, folder: Path, *parts: str) -> Iterator[list[int]]:
+def behind_tls(practice: Practice, folder: Path, *parts: str) -> Iterator[list[str]]:
     """Ports where these servers answer with a certificate that nobody signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate(folder, "127.0.0.1"))
     first, second = (practice.lab.place().ports[part] for part in parts)
     with FaultProxy(first, tls=context) as one, FaultProxy(second, tls=context) as two:
-        yield [one.port, two.port]
+        yield [proxy.client().description.rpartition(":")[2] for proxy in (one, two)]
 
 
 def test_a_wrong_authority_is_a_finding(
@@ -110,7 +111,7 @@ def test_a_wrong_authority_is_a_finding(
         seen = found(practice, "--purpose", "backup")
     assert seen["qdrant_certificate_refused"]["look"] == "Qdrant"
     assert seen["certificate_refused"]["look"] == "key service"
-    assert [one["look"] for one in seen.values() if "postgres" in one["code"]] == ["PostgreSQL"]
+    assert seen["tls_not_offered"]["look"] == "PostgreSQL"
 
 
 def test_a_role_that_lacks_rows_and_privileges(
@@ -178,7 +179,8 @@ def test_the_repository_and_its_keys(practice: Practice, monkeypatch: pytest.Mon
     key = practice.open().signing_key_file
     key.unlink()
     SigningKey.generate().save(key)
-    monkeypatch.setenv("AETERNA_KEYS__KEY_NAME", "misspelt")
+    everything = str(practice.lab.place().secrets.path(ROOT_TOKEN))
+    set_all(monkeypatch, {"KEYS__TOKEN_FILE": everything, "KEYS__KEY_NAME": "misspelt"})
     pins = practice.open().pins
     pins.record({"redis": "somebody else"})
     seen = found(practice)
