@@ -22,7 +22,7 @@ demo: setup
 # lint, types and layers first: they fail in seconds. pytest comes last, so its line is the last one.
 test: setup
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff format --check .

@@ -26,8 +26,8 @@ END $aeterna$;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {user};
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {user};
 -- its own schema for the recovery point's marker; nothing of the application's is written
-CREATE SCHEMA IF NOT EXISTS aeterna_ops AUTHORIZATION {user};
-GRANT CREATE ON SCHEMA aeterna_ops TO {user};
+CREATE SCHEMA IF NOT EXISTS aeterna_ops;
+
 DO $aeterna$ BEGIN
   IF to_regclass('aeterna_ops.recovery_marker') IS NOT NULL THEN
     EXECUTE format('GRANT INSERT, UPDATE ON aeterna_ops.recovery_marker TO %I', {name});

@@ -52,7 +52,7 @@ def _own_objects(bucket: str, prefix: str, purpose: Purpose) -> list[dict[str, A
 
     rules = [rule("RemoveProbes", "s3:DeleteObject", "probe")]
     if purpose == "restore":
-        written = (layout.LEASES, "probe")
+        written = (layout.LEASES, layout.OPERATIONS, "probe")
         rules.append(rule("KeepLeasesAndJournals", "s3:PutObject", *written))
     return rules
 

@@ -72,7 +72,8 @@ class Narrow:
         name = f'"{self.name}"'
         with client(self.practice.lab.place()) as redis:
             redis.execute_command("ACL", "DELUSER", f"aeterna_{self.purpose}")
-        self.sql(f'REASSIGN OWNED BY {name} TO "aeterna_backup"', f"DROP OWNED BY {name}")
+        own = "ALTER SCHEMA aeterna_ops OWNER TO aeterna_backup"  # as the lab's own role made it
+        self.sql(own, f"REASSIGN OWNED BY {name} TO aeterna_backup", f"DROP OWNED BY {name}")
         self.sql(f"DROP ROLE {name}")
 
     def _vault(self, method: str, path: str, **fields: Any) -> dict[str, Any]:
