@@ -97,7 +97,7 @@ complete -c aeterna-cli -n '__fish_seen_subcommand_from config; and __fish_seen_
 complete -c aeterna-cli -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from test' -l quiet -s q -d 'No progress.'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from test' -l debug -d 'Show tracebacks.'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from doctor' -l grants -d 'Print the least privileges to grant instead.'
-complete -c aeterna-cli -n '__fish_seen_subcommand_from doctor' -l purpose -r -F -d 'backup or restore, for --grants.'
+complete -c aeterna-cli -n '__fish_seen_subcommand_from doctor' -l purpose -r -F -d 'backup or restore only; --grants means backup.'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from doctor' -l profile -s p -r -F -d 'Which deployment. [env AETERNA_PROFILE]'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from doctor' -l output -x -a 'table json ndjson csv' -s o -x -a 'table json ndjson csv' -d 'table, json, ndjson or csv; a table on a terminal, JSON in a pipe. [env AETERNA_OUTPUT]'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from doctor' -l quiet -s q -d 'No progress.'

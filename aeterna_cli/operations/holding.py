@@ -1,6 +1,6 @@
 """Holding a plan's leases, and clearing up after those who held them and died."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from aeterna_cli.errors import AeternaError, ConflictError
@@ -21,9 +21,12 @@ def held(plan: Plan, around: RunEnvironment, operation: str) -> Iterator[list[Le
     operation; the events ``abandon_failed`` and ``upload_failed`` tell of it.
     """
     leases: list[Lease] = []
+    seen: set[str] = set()
     try:
         for lease in _wanted(plan, around, operation):
             try:
+                # Before as well: if we die in between, the next one still finds them in the lease.
+                _abandon_all(lease.void_operations(), seen, around)
                 lease.acquire()
             except ConflictError:
                 raise
@@ -32,9 +35,8 @@ def held(plan: Plan, around: RunEnvironment, operation: str) -> Iterator[list[Le
                     raise
                 continue
             leases.append(lease)
+            _abandon_all(lease.dropped, seen, around)
         _upload(around)
-        for dead in dict.fromkeys(name for lease in leases for name in lease.dropped):
-            _abandon(dead, around)
         yield leases
     finally:
         for lease in reversed(leases):
@@ -63,6 +65,13 @@ def _upload(around: RunEnvironment) -> None:
         upload_pending(around.store, around.state_directory, clock=around.clock)
     except AeternaError as error:
         around.emit("upload_failed", {"code": error.code, "message": error.message})
+
+
+def _abandon_all(dead: Iterable[str], seen: set[str], around: RunEnvironment) -> None:
+    for operation in dead:
+        if operation not in seen:
+            seen.add(operation)
+            _abandon(operation, around)
 
 
 def _abandon(dead: str, around: RunEnvironment) -> None:

@@ -139,6 +139,12 @@ class Lease:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
+    def void_operations(self) -> tuple[str, ...]:
+        """Other operations whose holders are void now; nothing is changed."""
+        now = self._store.now()
+        _etag, _fence, holders = _read(self._store, self._key)
+        return self._others([one for one in holders if is_void(one, now, self._void)])
+
     def acquire(self) -> None:
         """It is ours when this returns. ``ConflictError('lease_held')`` names who has it.
 
@@ -180,8 +186,7 @@ class Lease:
         for one in others:
             if one.operation == self._operation or not (one.shared and self.request.shared):
                 raise self._held(one)
-        operations = dict.fromkeys(one.operation for one in void)
-        self.dropped = tuple(name for name in operations if name != self._operation)
+        self.dropped = self._others(void)
         moment = now.isoformat()
         mine = Holder(
             self._operation,
@@ -193,6 +198,10 @@ class Lease:
             this_process(),
         )
         return [*others, mine]
+
+    def _others(self, holders: Sequence[Holder]) -> tuple[str, ...]:
+        names = dict.fromkeys(one.operation for one in holders)
+        return tuple(name for name in names if name != self._operation)
 
     def _is_our_past(self, holder: Holder) -> bool:
         """This very process held it for the same operation and could not give it back."""

@@ -27,7 +27,7 @@ GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {user};
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {user};
 -- its own schema for the recovery point's marker; nothing of the application's is written
 CREATE SCHEMA IF NOT EXISTS aeterna_ops;
-
+GRANT CREATE ON SCHEMA aeterna_ops TO {user};
 DO $aeterna$ BEGIN
   IF to_regclass('aeterna_ops.recovery_marker') IS NOT NULL THEN
     EXECUTE format('GRANT INSERT, UPDATE ON aeterna_ops.recovery_marker TO %I', {name});

@@ -68,7 +68,7 @@ def _machine_findings() -> Iterator[Finding]:
             "warning",
             "this machine",
             "snapshots cannot be opened and proved here: Qdrant's engine is not installed",
-            mend="pip install 'aeterna-cli[lab]'",
+            mend="install aeterna-cli again: qdrant-edge-py belongs to it",
         )
 
 

@@ -101,7 +101,9 @@ def _ask_child(snapshot: Path, folder: Path, ids: Path, timeout: float) -> dict[
 def _child_error(answer: dict[str, str]) -> AeternaError:
     if answer["error"] == "qdrant_engine_missing":
         return RefusedError(
-            answer["error"], answer["message"], next_steps=["pip install 'aeterna-cli[lab]'"]
+            answer["error"],
+            answer["message"],
+            next_steps=["install aeterna-cli again: qdrant-edge-py belongs to it"],
         )
     return FailedError(answer["error"], answer["message"], hint=answer.get("hint", ""))
 

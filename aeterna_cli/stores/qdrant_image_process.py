@@ -64,7 +64,7 @@ def facts(snapshot: Path, work: Path, ids: Path) -> dict[str, Any]:
         raise RefusedError(
             "qdrant_engine_missing",
             "the Qdrant engine is not installed: a snapshot cannot be opened here",
-            next_steps=["pip install 'aeterna-cli[lab]'"],
+            next_steps=["install aeterna-cli again: qdrant-edge-py belongs to it"],
         ) from error
     shard = _open(snapshot, work / "shard", engine)
     digest = DigestSum()

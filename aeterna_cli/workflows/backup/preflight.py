@@ -11,7 +11,7 @@ from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.base.postgres import PostgresIdentity
 from aeterna_cli.stores.base.server_control import StoreName
 
-_PRIVILEGES = ("missing_privilege", "rows_hidden")
+_PRIVILEGES = ("missing_privilege", "rows_hidden", "redis_permission_missing")
 
 
 @dataclass(frozen=True)

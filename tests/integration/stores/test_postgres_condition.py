@@ -20,9 +20,13 @@ def codes(server: LocalPostgres, **changes: object) -> dict[str, str]:
 
 def test_slots_archiver_and_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_condition, "_HELD_BACK", 1 << 20)
-    small = {"max_slot_wal_keep_size": "6MB", "max_wal_size": "2MB"}
-    broken = {"archive_mode": "on", "archive_command": "false"}
-    with postgres(tmp_path / "one", **small, **broken) as server:
+    with postgres(
+        tmp_path / "one",
+        max_slot_wal_keep_size="6MB",
+        max_wal_size="2MB",
+        archive_mode="on",
+        archive_command="false",
+    ) as server:
         assert codes(server) == {}
         server.execute(
             "SELECT pg_create_physical_replication_slot('old', true)", "CREATE TABLE t (x text)"

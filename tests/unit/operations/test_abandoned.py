@@ -1,6 +1,7 @@
 """What died and cannot be resumed is marked by whoever comes next; what lives is not given up."""
 
 import json
+from datetime import datetime
 
 import pytest
 
@@ -12,6 +13,7 @@ from aeterna_cli.operations.step_run import StepRun
 from tests.unit.operations.given import (
     COMPONENT,
     Child,
+    Outage,
     Place,
     Say,
     Wait,
@@ -69,6 +71,33 @@ def test_a_dead_one_that_starts_anew_is_marked_by_the_next(place: Place, point: 
         (dead, "abandoned"),
         (new, "finished"),
     ]
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_whoever_dies_while_marking_leaves_it_to_the_next(place: Place, side: str) -> None:
+    plan = three_steps(place, restartable=False)
+    killed_at("step:first:after", lambda: execute(plan, place.around()))
+    assert killed_at(f"journal:2:{side}", lambda: execute(plan, place.around()))
+    execute(plan, place.around())
+    assert states(place) == ["abandoned", "finished"]
+
+
+def test_what_becomes_void_while_the_lease_is_taken_is_marked_too(place: Place) -> None:
+    child = running(place, restartable=False)
+    dead = child.line()
+
+    class Slow(Outage):
+        looks = 0
+
+        def now(self) -> datetime:
+            self.looks += 1
+            if self.looks == 2:  # alive when we looked first, dead when we take it
+                child.kill()
+            return super().now()
+
+    place.store = Slow(place.folder / "repository")
+    execute(three_steps(place), place.around())
+    assert [said["operation"] for said in place.events("operation_abandoned")] == [dead]
 
 
 def test_a_dead_one_that_can_be_resumed_is_left_for_that(place: Place) -> None:

@@ -117,6 +117,24 @@ def test_two_processes_race_and_one_wins(place: Place) -> None:
     assert (document(place)["fence"], document(place)["holders"]) == (1, [])
 
 
+def test_whoever_takes_it_between_our_look_and_our_write_has_it(place: Place) -> None:
+    class Slow(Outage):
+        def read(self, key: str) -> bytes:
+            content = super().read(key)
+            if not theirs.fence:
+                theirs.acquire()
+            return content
+
+    first, theirs = lease(place, "first"), lease(place, "theirs")
+    first.acquire()
+    first.release()
+    with pytest.raises(ConflictError) as caught:
+        lease(place, "ours", store=Slow(place.folder / "repository")).acquire()
+    assert caught.value.details["holder"]["operation"] == "theirs"
+    theirs.assert_held()
+    theirs.release()
+
+
 def test_many_processes_share_and_no_one_is_forgotten(place: Place) -> None:
     def share(say: Say, wait: Wait) -> None:
         wait()

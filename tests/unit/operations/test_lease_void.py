@@ -1,6 +1,7 @@
 """When a holder counts as gone: by time on the store's clock, or at once by its dead process."""
 
 import os
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -56,6 +57,17 @@ def test_a_zombie_is_dead(place: Place) -> None:
     until(lambda: living_holders(place.store, COMPONENT) == [])
     assert Path(f"/proc/{child.pid}").exists()
     child.end()
+
+
+def test_a_process_is_told_by_when_it_started() -> None:
+    """Field 22 of /proc/<pid>/stat, ticks since boot: another process with our pid has another."""
+    child = Child(lambda say, _wait: say(this_process()))
+    boot, space, pid, start = child.line().split("/")
+    assert child.end() == 0
+    assert (boot, space) == tuple(this_process().split("/")[:2])
+    assert int(pid) == child.pid
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(start) / os.sysconf("SC_CLK_TCK")
+    assert -1 < age < 60
 
 
 def test_a_pid_that_is_used_again_does_not_keep_it(place: Place) -> None:
@@ -130,18 +142,16 @@ def test_without_a_heartbeat_it_is_void_on_the_stores_clock(place: Place) -> Non
 
 
 def test_this_machines_clock_does_not_matter(place: Place) -> None:
-    """A store whose clock is an hour ahead of ours: nobody is void by that."""
+    """A store whose clock is an hour behind ours: nobody is void by that."""
 
-    class Ahead(Outage):
+    class Behind(Outage):
         def now(self) -> datetime:
-            return super().now() + timedelta(hours=1)
+            return super().now() - timedelta(hours=1)
 
-    store = Ahead(place.folder / "repository")
-    mine = lease(place, store=store)
-    mine.acquire()
+    place.store = Behind(place.folder / "repository")
+    put(place)
     with pytest.raises(ConflictError):
-        lease(place, "two", store=store).acquire()
-    mine.release()
+        lease(place).acquire()
 
 
 def test_void_holders_of_the_same_operation_are_replaced_but_not_dropped(place: Place) -> None:

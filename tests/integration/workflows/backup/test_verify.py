@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -235,11 +237,12 @@ def slot_of_another_backup(copy: Copied) -> Expected:
     return [("slot_closed", copy.folder / "slots/1.json")]
 
 
-def slot_too_new(copy: Copied) -> Expected:
-    path = copy.folder / "slots/0.json"
-    document = json.loads(path.read_bytes())
-    path.write_text(json.dumps({**document, "schema": "aeterna.key-slot/9"}))
-    return [("slot_too_new", path), ("not_opened", copy.folder)]
+def wal_that_the_disk_does_not_give(copy: Copied) -> Expected:
+    """A node that the system refuses to open (ENXIO), as it refuses a bad sector (EIO)."""
+    path = copy.one(WAL)
+    path.unlink()
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+    return [("object_unreadable", path)]
 
 
 def manifest_changed(copy: Copied) -> Expected:
@@ -295,7 +298,8 @@ DAMAGES: tuple[Callable[[Copied], Expected], ...] = (
     head, middle, tail, truncated, emptied, extended, swapped, parts_swapped, missing,
     marker_missing, marker_changed, marker_no_json, marker_no_object,
     chunk_missing, chunk_changed, chunk_truncated, chunk_extended, foreign_wal,
-    slot_changed, slot_unreadable, slot_missing, slots_with_a_gap, slot_of_nobody, slot_too_new,
+    wal_that_the_disk_does_not_give,
+    slot_changed, slot_unreadable, slot_missing, slots_with_a_gap, slot_of_nobody,
     slot_by_another_name, slot_far_away, slot_of_another_backup,
     manifest_changed, manifest_emptied, manifest_missing, signature_missing,
     manifest_signed_and_no_manifest, many_at_once,
@@ -415,6 +419,18 @@ def test_a_slot_of_another_key_service_is_only_told(copied: Copied) -> None:
     assert (ran.code, ran.error["code"]) == (8, "backup_not_proven")
     assert found(ran) == {("slot_closed", copied.key(path))}
     assert ran.data["opened"]
+
+
+def test_a_slot_of_a_newer_tool_is_only_told(copied: Copied) -> None:
+    path = copied.folder / "slots/0.json"
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, "schema": "aeterna.key-slot/9"}))
+    ran = copied.verify()
+    assert (ran.code, ran.error["code"]) == (8, "backup_not_proven")
+    assert found(ran) == {
+        ("slot_too_new", copied.key(path)),
+        ("not_opened", copied.key(copied.folder)),
+    }
 
 
 def test_which_backup(copied: Copied) -> None:

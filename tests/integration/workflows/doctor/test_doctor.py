@@ -5,7 +5,7 @@ import re
 import shutil
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from aeterna_cli.lab.openbao import ROOT_TOKEN
 from aeterna_cli.lab.valkey import client
 from tests.integration.deployment import Practice, practise
-from tests.integration.stores.qdrant_server import FaultProxy
+from tests.integration.stores.qdrant_server import FaultProxy, Rule
 from tests.integration.stores.test_qdrant_tls import certificate
 
 pytestmark = pytest.mark.integration
@@ -112,6 +112,19 @@ def test_a_wrong_authority_is_a_finding(
     assert seen["qdrant_certificate_refused"]["look"] == "Qdrant"
     assert seen["certificate_refused"]["look"] == "key service"
     assert seen["tls_not_offered"]["look"] == "PostgreSQL"
+
+
+def test_a_qdrant_that_gives_no_snapshots(
+    practice: Practice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(practice.open()) as place:
+        place.qdrant.ensure_identity()
+    refused = Rule("/snapshot", status=403, body=b'{"status": {"error": "read-only"}}')
+    with FaultProxy(practice.lab.place().ports["qdrant"], rules=[refused]) as proxy:
+        monkeypatch.setenv("AETERNA_QDRANT__URL", proxy.client().description)
+        seen = found(practice, "--purpose", "backup")
+    assert seen["snapshots_refused"]["look"] == "Qdrant, snapshots"
+    assert {one["severity"] for one in seen.values()} <= {"error", "info"}
 
 
 def test_a_role_that_lacks_rows_and_privileges(

@@ -11,6 +11,7 @@ import pytest
 
 from aeterna_cli.lab import profile as lab_profile
 from aeterna_cli.stores import s3_condition, s3_store
+from aeterna_cli.stores.s3_client import make_client
 from tests.integration.deployment import NAME, Practice, practise
 from tests.integration.workflows.doctor.narrow import Narrow, narrow
 
@@ -163,10 +164,9 @@ class Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: set[tuple[str, str]] = set()
-        make = s3_store.make_client
 
         def listened(settings: Any) -> Any:
-            made = make(settings)
+            made = make_client(settings)
             made.meta.events.register("before-parameter-build.s3", self._take)
             return made
 

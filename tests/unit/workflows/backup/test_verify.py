@@ -1,9 +1,11 @@
 """``backup verify`` where no server is needed: a small backup, its key, and small damages."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +50,27 @@ def test_what_the_disk_does_not_give_is_named_and_hides_nothing(
         folder = f"backups/{BACKUP}"
         assert codes[f"{folder}/{name}"] == "object_unreadable"
         assert {f"{folder}/{one}" for one in names} <= codes.keys()
+
+
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize("name", [VOLUME, "marker.json", "slots/0.json"])
+def test_a_missing_permission_is_no_damage(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, name: str, offline: bool
+) -> None:
+    """Root may read everything, so the system call itself has to refuse."""
+    archive.backup(BACKUP)
+    path, real = archive.path(BACKUP, name), os.open
+
+    def refusing(what: Any, *rest: Any, **named: Any) -> int:
+        if os.fspath(what) == str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(what, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    words = ("--identity-file", str(archive.identity)) if offline else ()
+    ran = archive.cli("backup", "verify", BACKUP, *words)
+    assert (ran.code, ran.error["code"], ran.out) == (7, "repository_not_writable", "")
+    assert str(path) in ran.error["message"]
 
 
 def test_a_manifest_that_the_disk_does_not_give_is_an_error(archive: Archive) -> None:
