@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from aeterna_cli.settings import Profile
 
 
+#: what a runner could not do beside its work, in words
+_FAULTS = {
+    "abandon_failed": "a dead operation could not be marked abandoned",
+    "upload_failed": "journal records of an earlier outage still wait for the repository",
+    "end_not_recorded": "how this operation ended could not be recorded",
+}
+
+
 @dataclass(frozen=True)
 class Flags:
     """The shared flags as they were typed. Commands that only read have the defaults."""
@@ -146,6 +154,10 @@ class Context:
         """Steps as lines for people; every write names its profile."""
         if event == "step_started":
             self.out.note(f"[{self.profile_name}] {fields['step']}", **fields)
+        elif event == "operation_abandoned":
+            self.out.note(f"operation {fields['operation']} is abandoned: {fields['reason']}")
+        elif event in _FAULTS:
+            self.out.warn(f"{_FAULTS[event]}: {fields['message']}")
 
     @property
     def interactive(self) -> bool:

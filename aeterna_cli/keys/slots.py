@@ -141,12 +141,26 @@ def read_slots(store: ObjectStore, folder: str) -> list[Slot]:
 
     Other objects below ``slots/`` are ignored.
     """
-    found = []
+    slots, faults = _readable(store, folder)
+    if faults:
+        raise faults[0]
+    return slots
+
+
+def _readable(store: ObjectStore, folder: str) -> tuple[list[Slot], list[AeternaError]]:
+    """The slots in order of their number, and why the others are none."""
+    slots: list[Slot] = []
+    faults: list[AeternaError] = []
     for item in store.list(f"{folder}/slots/"):
         match = _KEY.match(item.key.removeprefix(f"{folder}/"))
-        if match:
-            found.append(parse_slot(int(match.group(1)), item.key, store.read(item.key)))
-    return sorted(found, key=lambda slot: slot.number)
+        if match is None:
+            continue
+        data = store.read(item.key)
+        try:
+            slots.append(parse_slot(int(match.group(1)), item.key, data))
+        except (RemoteError, RefusedError) as error:
+            faults.append(error)
+    return sorted(slots, key=lambda slot: slot.number), faults
 
 
 def parse_slot(number: int, key: str, data: bytes) -> Slot:
@@ -170,12 +184,12 @@ def open_identity(
 ) -> str:
     """The identity of ``folder``: every slot is tried with every key service, newest slot first.
 
-    ``RefusedError``: ``slots_missing``; ``no_slot_opens`` with what each of them answered. A key
-    service that could not be asked (unreachable, refused credentials) is reported as that when no
-    other slot opened.
+    A damaged slot is passed over; where no other opens, it is what is raised. ``RefusedError``:
+    ``slots_missing``; ``no_slot_opens`` with what each of them answered. A key service that could
+    not be asked (unreachable, refused credentials) is reported as that when no other slot opened.
     """
-    slots = read_slots(store, folder)
-    if not slots:
+    slots, faults = _readable(store, folder)
+    if not slots and not faults:
         raise RefusedError(
             "slots_missing",
             f"{folder} has no key slot",
@@ -194,6 +208,8 @@ def open_identity(
                 answers.append(f"slot {slot.number}, {service.description}: {error.message}")
     if unasked is not None:
         raise unasked
+    if faults:
+        raise faults[0]
     raise RefusedError(
         "no_slot_opens",
         f"no key service at hand opens a key slot of {folder}",

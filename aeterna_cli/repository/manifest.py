@@ -209,6 +209,8 @@ def load(repository: "Repository", backup_id: str) -> Manifest:
         raise RemoteError(
             "signature_invalid",
             f"the manifest of {chosen} has no signature",
+            hint="it was removed, or this was never committed: trust nothing in it",
+            next_steps=["aeterna-cli backup list  # choose another backup"],
             details={"key": layout.signature_key(chosen)},
         ) from error
     repository.verify(data, signature)
@@ -264,4 +266,5 @@ def _invalid(why: str) -> RemoteError:
         "manifest_invalid",
         f"the manifest is not acceptable: {why}",
         hint="it was changed or written by something else; nothing in it was used",
+        next_steps=["aeterna-cli backup list  # choose another backup"],
     )

@@ -84,6 +84,7 @@ def _damage(code: str, part: PartRecord, what: str) -> RemoteError:
         code,
         f"{part.key} {what}",
         hint="restore this object from a copy of the repository, or use another backup",
+        next_steps=["aeterna-cli backup list  # choose another backup"],
         details={"key": part.key},
     )
 
@@ -168,6 +169,7 @@ class _VolumeReader(io.RawIOBase):
             "volume_damaged",
             f"the volume {self._record.name} {what}",
             hint="its parts do not belong together, or the record of it is not its own",
+            next_steps=["aeterna-cli backup list  # choose another backup"],
             details={"key": self._record.parts[0].key},
         )
 

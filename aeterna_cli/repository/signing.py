@@ -99,6 +99,7 @@ def verify(public: str, data: bytes, signature: bytes) -> None:
             "signature_invalid",
             "the signature does not belong to this content and the repository's public key",
             hint="somebody changed it, or it was signed by another deployment: trust nothing in it",
+            next_steps=["aeterna-cli backup list  # choose another backup"],
         ) from error
 
 

@@ -201,6 +201,8 @@ class SegmentReader:
         content = bytearray(self._size)
         position = base
         for chunk in self._needed(sorted(chunks, key=lambda c: (c.start, -c.end)), base):
+            if chunk.start < base or chunk.end > base + self._size:
+                raise RemoteError("wal_chunk_damaged", f"{chunk.key} lies outside of its segment")
             if chunk.start > position:
                 break  # a gap inside the segment: what lies behind it must not be replayed
             plain = self._open(chunk.key, self._store.read(chunk.key))

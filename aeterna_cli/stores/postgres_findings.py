@@ -33,7 +33,6 @@ _SLOT = """
 SELECT active, wal_status FROM pg_replication_slots
  WHERE slot_name = %s AND slot_type = 'physical'
 """
-_ARCHIVER = "SELECT failed_count, last_failed_time > coalesce(last_archived_time, '-infinity')"
 _FREE_SENDERS = 2  # base backup and WAL stream
 _FREE_SLOTS = 2  # own WAL and the exact snapshot
 

@@ -40,6 +40,7 @@ def _unsafe(member: str, reason: str) -> RemoteError:
         "archive_unsafe",
         f"the archive is refused because of its member {member!r}: {reason}",
         hint="PostgreSQL never writes such a member; the stored backup was changed or damaged",
+        next_steps=["aeterna-cli backup list  # choose another backup"],
         details={"member": member, "reason": reason},
     )
 

@@ -54,12 +54,12 @@ def run(ctx: Context, every: bool) -> Result:
     committed = repository.backups()
     found = [_committed(entry, now) for entry in [*committed, *_lost(repository, committed)]]
     if every:
-        gone = {entry.backup: entry for entry in inventory.pruned(repository)}
-        found += [_listed(entry, "pruned", now) for entry in gone.values()]
+        found += [_listed(entry, "pruned", now) for entry in inventory.pruned(repository)]
+        known = {one.backup for one in found}
         found += [
             _listed(CatalogueEntry(backup, layout.parse_backup_id(backup)), "unfinished", now)
             for backup in inventory.leftovers(repository)
-            if backup not in gone and backup not in {one.backup for one in found}
+            if backup not in known
         ]
     found.sort(key=lambda one: one.backup)
     _remember(ctx, [one.backup for one in reversed(found) if one.state in GOOD])

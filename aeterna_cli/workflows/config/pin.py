@@ -9,13 +9,16 @@ from aeterna_cli.output.tables import Table
 def run(ctx: Context, forget: str | None) -> Result:
     """Shows the pins. With ``forget`` one is dropped: the next change pins what it then meets."""
     pins = ctx.deployment.pins
-    if forget is not None and not ctx.flags.dry_run and not pins.forget(forget):
+    found = pins.read()
+    if forget is not None and forget not in found:
         raise RefusedError(
             "not_pinned",
             f"{forget!r} is not pinned in profile {ctx.profile_name}",
-            hint=f"pinned: {', '.join(pins.read()) or 'nothing'}",
+            hint=f"pinned: {', '.join(found) or 'nothing'}",
         )
-    found = pins.read()
+    if forget is not None and not ctx.flags.dry_run:
+        pins.forget(forget)
+        found = pins.read()
     return Result(
         "aeterna.config.pin/1",
         found,

@@ -6,7 +6,7 @@ from time import monotonic
 
 from aeterna_cli.context import Context
 from aeterna_cli.deployment import Deployment
-from aeterna_cli.errors import AeternaError, FindingsError
+from aeterna_cli.errors import AeternaError, FindingsError, RefusedError
 from aeterna_cli.output.result import Result
 from aeterna_cli.output.tables import Table
 
@@ -58,7 +58,9 @@ def _questions(place: Deployment) -> Iterator[tuple[str, Question]]:
         return f"{place.objects.description}, format {found.format}", found.uuid
 
     def keys() -> tuple[str, str | None]:
-        place.key_service.probe()
+        for finding in place.key_service.probe():
+            if finding.severity == "error":
+                raise RefusedError(finding.code, finding.message, hint=finding.mend)
         return place.key_service.description, None
 
     yield "postgres", postgres

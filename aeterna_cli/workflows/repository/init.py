@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aeterna_cli.context import Context
-from aeterna_cli.deployment import repository_identity
+from aeterna_cli.deployment import Deployment, repository_identity
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.output.result import Result
 from aeterna_cli.repository.repository import Repository
 from aeterna_cli.repository.signing import SigningKey
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.base.keys import KeyService
+
+#: what the place answers where a repository can be made; a directory is made when it is missing
+_FREE = frozenset({"repository_uninitialised", "repository_directory_missing"})
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class Initialised:
 def run(ctx: Context) -> Result:
     """A new repository, or a refusal; an existing one is never touched.
 
-    Before anything is written: conditional writes are tried with racing writers, and the key
-    service answers. ``RefusedError``: ``repository_exists``, ``offline_recipient_missing`` (a
-    production profile without one), ``conditional_writes_ignored``.
+    Before anything is written: the place is free, conditional writes are tried with racing
+    writers, and the key service answers. ``RefusedError``: ``repository_exists``,
+    ``repository_foreign`` (another deployment's), ``offline_recipient_missing`` (a production
+    profile without one), ``conditional_writes_ignored``. A dry run refuses the same places.
     """
     _want_offline_recipient(ctx)
     place = ctx.deployment
+    _refuse_existing(place)
     if ctx.flags.dry_run:
         where = place.objects.description
         return Result(
@@ -75,6 +80,22 @@ def _want_offline_recipient(ctx: Context) -> None:
                 "set keys.offline_recipients in the profile to its public key",
             ],
         )
+
+
+def _refuse_existing(place: Deployment) -> None:
+    """Asked before a signing key is made: a refusal must not leave a key that fits nothing."""
+    try:
+        Repository.open(place.objects, deployment=place.id)
+    except RefusedError as error:
+        if error.code not in _FREE:
+            raise
+        return
+    raise RefusedError(
+        "repository_exists",
+        f"{place.objects.description} is a repository already",
+        hint="an existing repository is never initialised again",
+        next_steps=["aeterna-cli backup list"],
+    )
 
 
 def _key_service_ready(service: KeyService) -> Sequence[Finding]:

@@ -74,6 +74,8 @@ def preview(place: Deployment, opened: OpenedBackup, choice: Choice) -> Preview:
     stores = tuple(_store(place, opened, choice, name) for name in choice.stores)
     place.pins.check({one.store: one.identity for one in stores if one.answers}, lost_is_fine=True)
     keys = _keys(opened)
+    if "postgres" in choice.stores:
+        _want_programs(place, opened)
     wal_until = _check_wal(opened, choice) if "postgres" in choice.stores else None
     prepared = prepared_directory(place, opened, choice)
     size = sum(one.bytes for one in stores)
@@ -125,6 +127,8 @@ def _refuse_unknown_stores(opened: OpenedBackup, choice: Choice) -> None:
             raise RefusedError(
                 "skew_too_large",
                 f"the stores would be {apart:.0f} s apart, {choice.allow_skew:.0f} s are allowed",
+                hint="Qdrant and Redis only have the moment of the backup",
+                next_steps=["add --store postgres", "or choose a backup nearer to that moment"],
             )
 
 
@@ -201,6 +205,12 @@ def _keys(opened: OpenedBackup) -> str:
     """Opens the identity: a restore that cannot read the backup must not begin."""
     _ = opened.identity
     return "the backup's identity opens"
+
+
+def _want_programs(place: Deployment, opened: OpenedBackup) -> None:
+    """``RefusedError('postgres_programs_missing')`` now, and not after an hour of unpacking."""
+    major = int(opened.facts("postgres")["major"])
+    binaries.postgres_bin(major, place.profile.postgres.bin_dir)
 
 
 def _check_wal(opened: OpenedBackup, choice: Choice) -> str | None:

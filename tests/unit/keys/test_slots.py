@@ -146,6 +146,14 @@ def test_a_slot_about_somebody_else_is_passed_over(store: DirectoryStore, tmp_pa
     assert refusal(store, key).code == "no_slot_opens"
 
 
+def test_a_damaged_slot_does_not_close_the_others(store: DirectoryStore, tmp_path: Path) -> None:
+    identity, _ = slots.create_identity()
+    slots.write_slot(store, FOLDER, service(tmp_path), identity, CONTEXT)
+    store.create(slots.slot_key(FOLDER, 1), b"{")
+    assert slots.open_identity(store, FOLDER, [service(tmp_path)], CONTEXT) == identity
+    assert refusal(store, service(tmp_path, "other")).code == "slot_damaged"
+
+
 def test_a_wrapped_secret_that_is_no_identity_is_refused(
     store: DirectoryStore, tmp_path: Path
 ) -> None:

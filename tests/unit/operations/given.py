@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aeterna_cli.errors import TransientError
+from aeterna_cli.errors import ConflictError, TransientError
 from aeterna_cli.operations.confirm import Answers
 from aeterna_cli.operations.identifiers import is_uuid7
 from aeterna_cli.operations.journal import Record
@@ -209,6 +209,16 @@ def until(condition: Callable[[], bool]) -> None:
 def document(place: Place) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(place.store.read(KEY))
     return found
+
+
+def steal(place: Place) -> dict[str, Any]:
+    """Put every holder out, however often their heartbeats are faster; the lease as it then is."""
+    while True:
+        etag = place.store.info(KEY).etag
+        stolen = document(place) | {"holders": []}
+        with suppress(ConflictError):
+            place.store.replace(KEY, json.dumps(stolen).encode(), etag=etag)
+            return stolen
 
 
 def kill_points_of(*, checkpoints: int) -> list[str]:

@@ -1,6 +1,7 @@
 """The repository goes away at any write: what then holds, with the glass whole and broken."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,8 +18,10 @@ from aeterna_cli.operations.journal import Journal, list_operations, upload_pend
 from aeterna_cli.operations.lease import lease_key
 from aeterna_cli.operations.plan import Step
 from aeterna_cli.operations.runner import abort, execute, resume
+from aeterna_cli.stores.base.objects import ObjectInfo
 from tests.unit.operations.given import (
     COMPONENT,
+    Outage,
     Place,
     away,
     kinds,
@@ -205,6 +208,21 @@ def test_resuming_and_aborting_without_the_repository_want_the_glass_broken(plac
     assert upload_pending(place.store, place.state, clock=now) == 2
     known = list_operations(place.store, place.folder / "another")
     assert [one.state for one in known] == ["finished", "abandoned"]
+
+
+def test_a_repository_that_cannot_be_read_is_not_an_empty_one(place: Place) -> None:
+    """What lies here may be behind: going on from it without a word would do steps twice."""
+
+    class Unreadable(Outage):
+        def list(self, prefix: str) -> Iterator[ObjectInfo]:
+            away(prefix)
+            yield from ()
+
+    operation = execute(three_steps(place), place.around()).operation
+    place.store = Unreadable(place.folder / "repository")
+    with pytest.raises(TransientError) as caught:
+        loaded(place, operation)
+    assert "--break-glass" in caught.value.hint
 
 
 def test_records_after_an_outage_that_somebody_else_wrote_as_well_are_kept(place: Place) -> None:
