@@ -214,7 +214,10 @@ def _want_programs(place: Deployment, opened: OpenedBackup) -> None:
 
 
 def _check_wal(opened: OpenedBackup, choice: Choice) -> str | None:
-    """Where the unbroken WAL behind the backup ends; refuses a target that it cannot reach."""
+    """Where the unbroken WAL behind the backup ends; refuses a target that it cannot reach.
+
+    Whether there is a moment or a name of that kind in it, only recovery can tell.
+    """
     facts = opened.facts("postgres")
     timeline, start = int(facts["timeline"]), lsn_number(facts["start_lsn"])
     start -= start % int(facts["wal_segment_size"])
@@ -222,9 +225,20 @@ def _check_wal(opened: OpenedBackup, choice: Choice) -> str | None:
     here = [r for r in ranges if r.timeline == timeline and r.start <= start < r.end]
     if not here:
         raise RefusedError(
-            "wal_gap", f"WAL from {lsn_text(start)} on is missing", hint="use another backup"
+            "wal_gap",
+            f"WAL from {lsn_text(start)} on is missing",
+            next_steps=["aeterna-cli backup list  # choose another backup"],
         )
     end = here[0].end
+    point = opened.manifest.recovery_point.lsn
+    needed = lsn_number(str(facts["end_lsn"] if choice.moves_postgres or not point else point))
+    if end < needed:
+        raise RefusedError(
+            "wal_gap",
+            f"WAL from {lsn_text(end)} on is missing, and {lsn_text(needed)} must be reached",
+            hint="without it this backup restores to no consistent moment",
+            next_steps=["aeterna-cli backup list  # choose another backup"],
+        )
     if choice.lsn is not None and choice.lsn < lsn_number(facts["end_lsn"]):
         raise RefusedError(
             "target_before_backup_end",

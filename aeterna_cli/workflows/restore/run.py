@@ -115,6 +115,8 @@ def _plan(
 def _steps(choice: Choice, steps: RestoreSteps) -> tuple[Step, ...]:
     postgres, served = "postgres" in choice.stores, choice.data_dir is None
     found = [Step("start-servers", steps.start_servers)]
+    if "qdrant" in choice.stores:
+        found.append(Step("check-images", steps.check_images, note="before anything is dropped"))
     if postgres:
         found.append(Step("unpack-postgres", steps.unpack_postgres))
         found.append(Step("recover-postgres", steps.recover_postgres))

@@ -14,7 +14,7 @@ from typing import Any
 
 from aeterna_cli.context import Context
 from aeterna_cli.deployment import Deployment
-from aeterna_cli.errors import FailedError, RefusedError, TransientError
+from aeterna_cli.errors import FailedError, RefusedError, RemoteError, TransientError
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.repository.wal_archive import lsn_text
 from aeterna_cli.stores import binaries
@@ -74,6 +74,24 @@ class RestoreSteps:
                 raise
             return False
         return True
+
+    def check_images(self, run: StepRun) -> dict[str, Any]:
+        """Every stored object of Qdrant's part is whole: collections are dropped before they are
+        filled, so a damaged image must be found now. Errors as ``open_volume`` raises them."""
+        from aeterna_cli.repository.opening import verify_parts
+
+        volumes = self.opened.part("qdrant").volumes
+        for record in volumes:
+            run.safe_point()
+            for one in verify_parts(self.opened.place.objects, record):
+                raise RemoteError(
+                    one.code,
+                    one.message,
+                    hint=one.mend,
+                    next_steps=["aeterna-cli backup list  # choose another backup"],
+                    details=dict(one.details),
+                )
+        return {"volumes": len(volumes)}
 
     # -- PostgreSQL
 

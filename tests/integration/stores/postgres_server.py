@@ -89,7 +89,7 @@ class LocalPostgres:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         words: list[str | Path] = [
             self.programs / "postgres", "-D", self.data, "-p", str(self.port),
-            "-c", "listen_addresses=127.0.0.1", "-k", self.sockets,
+            "-c", "listen_addresses=127.0.0.1", "-k", os.path.relpath(self.folder, self.data),
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -97,11 +97,6 @@ class LocalPostgres:
             )
         self.wait_for("SELECT true")
         return self
-
-    @property
-    def sockets(self) -> str:
-        """The sockets' folder; a relative path where pytest's is too long for a socket."""
-        return str(self.folder) if len(str(self.folder)) < 80 else os.path.relpath(self.folder)
 
     def wait_for(self, query: str, seconds: float = 30) -> None:
         """``query`` answered true when this returns."""
@@ -154,7 +149,8 @@ class LocalPostgres:
         import psycopg
 
         return psycopg.connect(
-            host=self.sockets if self.sockets.startswith("/") else "127.0.0.1",
+            # a socket's path has at most 107 bytes, wherever pytest's folder is
+            host=str(self.folder) if len(str(self.folder)) < 80 else "127.0.0.1",
             port=self.port, dbname=database, user=user, autocommit=True,
         )  # fmt: skip
 

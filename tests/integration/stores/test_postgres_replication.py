@@ -70,8 +70,8 @@ def until(condition: Callable[[], Any], seconds: float = 20) -> None:
 
 
 def until_all(server: LocalPostgres, sink: WalFolder) -> None:
-    """Everything that is written now is flushed at the receiver."""
-    end = server.server().switch_wal()
+    """Everything that is written now is flushed at the receiver, to the end of its segment."""
+    end = -(-server.server().switch_wal() // SEGMENT) * SEGMENT
     until(lambda: sink.flushed >= end)
 
 

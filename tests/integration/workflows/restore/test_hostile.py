@@ -342,10 +342,6 @@ def parts(copy: Copied, store: str) -> tuple[Path, Path]:
     )
 
 
-#: What a restore does to Qdrant today: it drops a collection before it has read its images.
-DROPS = pytest.mark.xfail(strict=True, reason="restore run drops collections before it reads them")
-
-
 DAMAGES: tuple[tuple[str, Damage, str], ...] = (
     ("postgres", swapped, "archive_unsafe"),  # what is no tar is refused before its end is hashed
     ("postgres", flipped, "part_damaged"),
@@ -371,7 +367,6 @@ def test_a_damaged_volume_is_named_and_nothing_is_overwritten(
     assert target.state() == before
 
 
-@DROPS
 def test_a_damaged_image_of_qdrant_overwrites_nothing(hostile: Copied, target: Target) -> None:
     path, other = parts(hostile, "qdrant")
     missing(path, other)
