@@ -273,7 +273,8 @@ def _typed(error: OSError, root: Path, key: str) -> AeternaError:
         return RemoteError(
             "disk_full",
             f"no space left for {where}",
-            hint="free space there, or prune old backups; nothing incomplete was listed",
+            hint="nothing incomplete was listed",
+            next_steps=["aeterna-cli backup prune --dry-run", "or free space there"],
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return RefusedError(

@@ -261,5 +261,10 @@ def _not_answered(error: http.RequestException, where: str) -> AeternaError:
             )
         return RemoteError("tls_failed", f"{where}: no TLS connection")
     if isinstance(error, http.ConnectionError | http.Timeout | http.ChunkedEncodingError):
-        return TransientError("vault_unreachable", f"{where}: Vault cannot be reached")
+        return TransientError(
+            "vault_unreachable",
+            f"{where}: Vault cannot be reached",
+            hint="without its key service a backup opens with an offline recipient's identity only",
+            next_steps=["aeterna-cli doctor", "or --identity-file FILE where the command has it"],
+        )
     return RemoteError("vault_fault", f"{where}: {type(error).__name__}")

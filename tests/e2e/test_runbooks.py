@@ -1,11 +1,12 @@
 """Every ``$`` line of a runbook is executed in its order; each must exit 0.
 
-The rule for what stands in for the reader's own deployment: the profile's name ``lab`` after
-``--confirm`` is the test's profile. Nothing else is replaced.
+What stands in for the reader's own words: the name after ``--confirm`` is the test's profile, the
+time after ``--at`` is now. Nothing else is replaced.
 """
 
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,9 @@ def commands(name: str) -> list[list[str]]:
 
 
 def follow(name: str, cli: CommandLine) -> None:
+    own = {"--confirm": NAME, "--at": datetime.now(UTC).isoformat()}
     for words in commands(name):
-        cli.ok(*(NAME if before == "--confirm" else word for before, word in _pairs(words)))
+        cli.ok(*(own.get(before, word) for before, word in _pairs(words)))
 
 
 def _pairs(words: list[str]) -> list[tuple[str, str]]:
