@@ -1,20 +1,16 @@
 """The root of the command line, and the only place where an error becomes text and an exit code."""
 
-import importlib
 import itertools
 import os
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 import typer
 
 from aeterna_cli import __version__
+from aeterna_cli.doors import Doors
 from aeterna_cli.errors import AeternaError, ExitCode, FailedError, UsageError
-
-#: the command groups, each a module of ``commands/`` with an ``app``
-GROUPS = ("config", "lab", "repository", "backup", "restore", "operation")
-#: commands without a group, each a module of ``commands/`` with a ``register``
-COMMANDS = ("doctor",)
 
 HELP = """Operations toolkit of Aeterna deployments: PostgreSQL, Qdrant, Redis, S3 and keys.
 
@@ -28,10 +24,11 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-def build() -> typer.Typer:
-    """The whole command tree. Loads every group, and none of them loads a client library."""
+def build() -> Doors:
+    """The whole command tree; a group loads when it is used, and none loads a client library."""
     root = typer.Typer(
         name="aeterna-cli",
+        cls=Doors,
         help=HELP,
         no_args_is_help=True,
         add_completion=False,
@@ -47,12 +44,7 @@ def build() -> typer.Typer:
     ) -> None:
         """Nothing connects here: a leaf's --help runs this too."""
 
-    for name in GROUPS:
-        module = importlib.import_module(f"aeterna_cli.commands.{name}")
-        root.add_typer(module.app, name=name)
-    for name in COMMANDS:
-        importlib.import_module(f"aeterna_cli.commands.{name}").register(root)
-    return root
+    return cast(Doors, typer.main.get_command(root))
 
 
 def main(arguments: Sequence[str]) -> int:

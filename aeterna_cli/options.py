@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from aeterna_cli.context import Context, Flags
+from aeterna_cli.doors import GROUPS
 from aeterna_cli.errors import MEANINGS, ExitCode
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in MEANINGS.items())
@@ -135,11 +136,14 @@ def _register(
     return register
 
 
-def group(name: str, help_text: str) -> typer.Typer:
-    """A command group. The empty callback keeps the name where a group has one command."""
+def group(name: str, help_text: str = "") -> typer.Typer:
+    """A command group, with its own help or the root's line for it.
+
+    The empty callback keeps the name where a group has one command.
+    """
     app = typer.Typer(
         name=name,
-        help=help_text,
+        help=help_text or GROUPS[name],
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,

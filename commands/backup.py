@@ -7,9 +7,7 @@ import typer
 from aeterna_cli.context import Context
 from aeterna_cli.options import changing, group, reading
 
-app = group(
-    "backup", "Recovery points over PostgreSQL, Qdrant and Redis, and the WAL between them."
-)
+app = group("backup")
 wal = group("wal", "The stream of WAL that makes any moment after a backup restorable.")
 app.add_typer(wal, name="wal")
 

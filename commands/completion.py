@@ -44,9 +44,7 @@ class Leaf:
 
 def walk() -> list[Leaf]:
     """Every command and group in the tree, the root first, in a stable order."""
-    from typer.main import get_command
-
-    return list(_visit(get_command(build()), ()))
+    return list(_visit(build(), ()))
 
 
 def _visit(command: Any, words: tuple[str, ...]) -> Iterator[Leaf]:

@@ -7,7 +7,7 @@ import typer
 from aeterna_cli.context import Context
 from aeterna_cli.options import changing, group, reading
 
-app = group("config", "Profiles: which deployments there are and where each value comes from.")
+app = group("config")
 
 
 @reading(app, "init", needs_profile=False)

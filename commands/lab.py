@@ -7,7 +7,7 @@ import typer
 from aeterna_cli.context import Context
 from aeterna_cli.options import changing, group, reading
 
-app = group("lab", "Real servers on this machine: PostgreSQL, Valkey, S3, OpenBao, Qdrant engine.")
+app = group("lab")
 
 
 @reading(app, "up", needs_profile=False)

@@ -7,7 +7,7 @@ import typer
 from aeterna_cli.context import Context
 from aeterna_cli.options import changing, destroying, group, reading
 
-app = group("operation", "The journal of every change: look, go on, give up.")
+app = group("operation")
 
 OperationId = Annotated[str, typer.Argument(help="An operation's id.")]
 

@@ -3,7 +3,7 @@
 from aeterna_cli.context import Context
 from aeterna_cli.options import changing, group
 
-app = group("repository", "The backup repository: S3 or a directory.")
+app = group("repository")
 
 
 @changing(app, "init")

@@ -7,7 +7,7 @@ import typer
 from aeterna_cli.context import Context
 from aeterna_cli.options import destroying, group, reading
 
-app = group("restore", "Back to a recovery point, or to any moment of PostgreSQL after it.")
+app = group("restore")
 
 Backup = Annotated[str, typer.Option("--backup", help="A backup's id, or latest.")]
 At = Annotated[

@@ -99,7 +99,7 @@ class _VolumeReader(io.RawIOBase):
         self._store = store
         self._record = record
         self._damaged_stream = zstandard.ZstdError
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if record.plain_sha256 else None
         self._size = 0
         self._foreign = False  # the stored bytes do not even begin as age does
         self._leaving = False
@@ -134,7 +134,8 @@ class _VolumeReader(io.RawIOBase):
             count: int = self._plain.readinto(view)
         except self._damaged_stream:
             raise self._volume_damaged("is not the zstd stream that was sealed") from None
-        self._digest.update(view[:count])
+        if self._digest is not None:
+            self._digest.update(view[:count])
         self._size += count
         if self._size > self._record.plain_bytes:
             raise self._volume_damaged(f"holds more than its {self._record.plain_bytes} bytes")
@@ -161,7 +162,7 @@ class _VolumeReader(io.RawIOBase):
     def _check_plain(self) -> None:
         if self._size != self._record.plain_bytes:
             raise self._volume_damaged(f"holds {self._size} bytes, not {self._record.plain_bytes}")
-        if self._digest.hexdigest() != self._record.plain_sha256:
+        if self._digest is not None and self._digest.hexdigest() != self._record.plain_sha256:
             raise self._volume_damaged("does not hold the bytes that were sealed")
 
     def _volume_damaged(self, what: str) -> RemoteError:

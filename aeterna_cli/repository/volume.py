@@ -35,14 +35,15 @@ class VolumeRecord(Document):
     """A volume: its parts joined are age, inside it zstd, inside that ``plain_bytes`` of ``media``.
 
     The parts are numbered from 0 without a gap below one prefix that ends with ``name``; anything
-    else is a ``ValueError``.
+    else is a ``ValueError``. ``plain_sha256`` is None where the zstd frame's own checksum has to do
+    (``pipeline.SealedWriter``).
     """
 
     name: str
     media: str
     parts: tuple[PartRecord, ...] = Field(min_length=1)
     plain_bytes: Size
-    plain_sha256: Sha256
+    plain_sha256: Sha256 | None
     stored_bytes: Size
 
     @model_validator(mode="after")

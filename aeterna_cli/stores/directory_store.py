@@ -18,6 +18,7 @@ from aeterna_cli.stores.base.objects import ObjectInfo, ObjectWriter
 _KEY_PART = re.compile(r"(?!\.)[A-Za-z0-9._=-]{1,255}\Z")
 _STAGING = ".staging"
 _BUFFER = 1 << 20
+_SOON = 32 << 20  # bytes between two hints to the system that it may write them
 
 
 def check_key(key: str) -> str:
@@ -199,9 +200,15 @@ class _StagedObject:
     ) -> None:
         self._store, self._key, self._path = store, key, path
         self._staged, self._handle = staged, handle
+        self._written = 0
 
     def write(self, data: bytes | memoryview, /) -> int:
-        return self._handle.write(data)
+        """Long objects go to the disk while they are written, and not at once when they end."""
+        written = self._handle.write(data)
+        before, self._written = self._written // _SOON, self._written + written
+        if self._written // _SOON > before:
+            os.posix_fadvise(self._handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return written
 
     def commit(self) -> ObjectInfo:
         _sync(self._handle)

@@ -55,7 +55,7 @@ def make_client(settings: RepositorySettings) -> Any:
         response_checksum_validation="when_required",
     )
     with faults(settings.url):
-        return boto3.Session(
+        client = boto3.Session(
             aws_access_key_id=settings.access_key_id,
             aws_secret_access_key=settings.secret() if settings.access_key_id else None,
         ).client(
@@ -65,6 +65,19 @@ def make_client(settings: RepositorySettings) -> Any:
             verify=str(tls.ca_file) if tls.ca_file else True,
             config=configuration,
         )
+    client.meta.events.register("before-sign.s3.UploadPart", _signed_by_md5)
+    return client
+
+
+def _signed_by_md5(request: Any, **_: Any) -> None:
+    """A part's Content-MD5 is among the signed headers, and every server checks it.
+
+    botocore would hash the body once more without TLS (auth.S3SigV4Auth), for a header that
+    SeaweedFS does not check (measured).
+    """
+    only_this = request.context["client_config"]
+    part = Config(s3={**only_this.s3, "payload_signing_enabled": False})
+    request.context["client_config"] = only_this.merge(part)
 
 
 def _check(settings: RepositorySettings) -> None:

@@ -1,7 +1,7 @@
 """``make bench``: every figure that this project claims, as ratios in one run.
 
 ``python -m tests.bench startup backup restore rpo rounds`` chooses; ``--size 2G --pairs 7`` are
-what counts, smaller ones are for trying.
+what counts, smaller ones are for trying. ``rpo`` and ``rounds`` have labs of their own.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from aeterna_cli.workflows.words import size
-from tests.bench import backup, restore, startup
+from tests.bench import backup, restore, rounds, rpo, startup
 from tests.bench.practice import Bench, bench
 
 Measure = Callable[[Bench, int], list[str]]
@@ -18,11 +18,12 @@ ON_DATA: dict[str, tuple[Measure, ...]] = {
     "backup": (backup.directory, backup.s3),
     "restore": (restore.measure,),
 }
+ON_THEIR_OWN = {"rpo": rpo.run, "rounds": rounds.run}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("what", nargs="*", default=["startup", *ON_DATA])
+    parser.add_argument("what", nargs="*", default=["startup", *ON_DATA, *ON_THEIR_OWN])
     parser.add_argument("--size", default="2G")
     parser.add_argument("--pairs", type=int, default=7)
     asked = parser.parse_args()
@@ -35,6 +36,9 @@ def main() -> int:
             for name in wanted:
                 for measure in ON_DATA[name]:
                     say(measure(ready, asked.pairs))
+    for name, alone in ON_THEIR_OWN.items():
+        if name in asked.what:
+            say(alone())
     return 0
 
 

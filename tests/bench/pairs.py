@@ -45,16 +45,19 @@ def compare(
     *,
     at_least: float,
     pairs: int = PAIRS,
-    overhead: Callable[[], float] = lambda: 0.0,
+    their_start: float = 0.0,
+    after: Callable[[], object] = lambda: None,
 ) -> Ratio:
-    """Interleaved pairs. ``overhead`` is the start of our process, taken off our time."""
+    """Interleaved pairs. ``their_start`` is the seconds that their process needs to begin, taken
+    off their time (ours runs in this process); ``after`` follows every run, untimed."""
     mine, other = [], []
     for number in range(pairs):
         for which in (0, 1) if number % 2 else (1, 0):
             if which == 0:
-                mine.append(seconds(ours) - overhead())
+                mine.append(seconds(ours))
             else:
-                other.append(seconds(theirs))
+                other.append(seconds(theirs) - their_start)
+            after()
     ratio = statistics.median(b / a for a, b in zip(mine, other, strict=True))
     return Ratio(
         name,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import typer
 
 from aeterna_cli import main
 
@@ -13,12 +13,13 @@ ROOT = Path(__file__).parents[2]
 WITHOUT_WORKFLOW = {("completion",)}
 
 
-def leaves(app: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for command in app.registered_commands:
-        yield (*words, str(command.name))
-    for group in app.registered_groups:
-        assert group.typer_instance is not None
-        yield from leaves(group.typer_instance, (*words, str(group.name)))
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield words
+    else:
+        for name, child in children.items():
+            yield from leaves(child, (*words, name))
 
 
 COMMANDS = [words for words in leaves(main.build()) if words[:1] not in WITHOUT_WORKFLOW]

@@ -31,7 +31,8 @@ class BaseBackupVolumes:
         self._stack = ExitStack()
         self._writer: GovernedWriter | None = None
         self._name = ""
-        self._block = bytearray()
+        self._block = memoryview(bytearray(_BLOCK))  # one for all: a new one costs page faults
+        self._filled = 0
         self._done = 0
         self._records: list[VolumeRecord] = []
 
@@ -62,22 +63,27 @@ class BaseBackupVolumes:
         return tuple(self._records)
 
     def _write(self, block: memoryview) -> None:
-        self._block += block
-        if len(self._block) >= _BLOCK:
-            self._flush()
+        while block:
+            taken = block[: _BLOCK - self._filled]
+            self._block[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            block = block[len(taken) :]
+            if self._filled == _BLOCK:
+                self._flush()
 
     def _flush(self) -> None:
         self._check()
         if self._writer is not None:
-            self._writer.write(memoryview(self._block))
-        self._done += len(self._block)
+            self._writer.write(self._block[: self._filled])
+        self._done += self._filled
         self._on_bytes(self._done)
-        self._block = bytearray()
+        self._filled = 0
 
     def _next(self, name: str) -> None:
         self._commit()
         self._name = name
-        self._writer = self._stack.enter_context(self._volumes.open("postgres", name))
+        volume = self._volumes.open("postgres", name, hash_plain=name == MANIFEST)
+        self._writer = self._stack.enter_context(volume)
 
     def _commit(self) -> None:
         if self._writer is not None:

@@ -60,13 +60,13 @@ class Volumes:
         self._limit = limit
 
     @contextmanager
-    def open(self, store: str, name: str) -> Iterator["GovernedWriter"]:
+    def open(self, store: str, name: str, *, hash_plain: bool = True) -> Iterator["GovernedWriter"]:
         """A new volume ``<store>/<name>``; without ``commit`` nothing of it is ever listed."""
         from aeterna_cli.repository.pipeline import SealedWriter
 
         prefix = layout.volume_prefix(self._backup_id, store, name)
         with SealedWriter(
-            self._objects, prefix, self._recipients, part_bytes_limit=self._part_bytes
+            self._objects, prefix, self._recipients, self._part_bytes, hash_plain=hash_plain
         ) as writer:
             yield GovernedWriter(writer, self._check, self._limit)
 

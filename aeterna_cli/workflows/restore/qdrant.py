@@ -41,7 +41,7 @@ class QdrantRestore:
         descriptions: Sequence[CollectionDescription],
         images: Sequence[Image],
         open_volume: OpenVolume,
-        facts_of: Callable[[str], tuple[int, str]],
+        facts_of: Callable[[str], tuple[int, str | None]],
     ) -> None:
         self._server = server
         self._descriptions = [one for one in descriptions if one.restorable]

@@ -215,7 +215,7 @@ class RestoreSteps:
     def _qdrant(self) -> QdrantRestore:
         facts = self.opened.facts("qdrant")
 
-        def facts_of(name: str) -> tuple[int, str]:
+        def facts_of(name: str) -> tuple[int, str | None]:
             record = self.opened.record("qdrant", name)
             return record.plain_bytes, record.plain_sha256
 

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,9 @@ from aeterna_cli.settings import RepositorySettings
 from aeterna_cli.stores.backoff import Backoff
 from aeterna_cli.stores.object_store import open_store
 from aeterna_cli.stores.s3_client import make_client, split_url
+from aeterna_cli.stores.s3_put import Target
 from aeterna_cli.stores.s3_store import S3Store
+from aeterna_cli.stores.s3_upload import S3Upload
 from tests.conformance.object_store import ObjectStoreConformance, stream
 from tests.integration.stores.s3_server import s3_settings, seaweedfs_place
 
@@ -134,3 +137,22 @@ def test_memory_is_bounded_while_a_large_object_is_written(store: S3Store) -> No
     finally:
         tracemalloc.stop()
     assert peak < 40 << 20, f"{peak >> 20} MiB in {time.monotonic() - began:.1f} s"
+
+
+def test_a_part_that_was_damaged_on_the_way_is_refused(s3_settings: RepositorySettings) -> None:
+    """Its Content-MD5 is signed, and the body is not hashed a second time for the signature."""
+    client, sent = make_client(s3_settings), []
+
+    def damage(request: Any, **_: object) -> None:
+        sent.append((request.headers["X-Amz-Content-SHA256"], request.headers["Authorization"]))
+        request.body = b"X" + bytes(request.body)[1:]
+
+    client.meta.events.register("before-send.s3.UploadPart", damage)
+    target = Target(client, *split_url(f"{s3_settings.url}/damaged"), "damaged", QUICK)
+    upload = S3Upload(target, 5 << 20)
+    upload.write(bytes(11 << 20))
+    with pytest.raises(AeternaError, match=r"BadDigest|Content-Md5"):
+        upload.commit()
+    upload.abandon()
+    assert {bytes(payload) for payload, _ in sent} == {b"UNSIGNED-PAYLOAD"}
+    assert all(b"content-md5" in bytes(signed) for _, signed in sent)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from aeterna_cli.errors import MEANINGS
 from aeterna_cli.main import build
@@ -43,7 +42,7 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any
         yield from leaves(child, (*words, name))
 
 
-DOORS = {words: door for words, door in leaves(get_command(build())) if words not in TOOLS}
+DOORS = {words: door for words, door in leaves(build()) if words not in TOOLS}
 
 
 def options(door: Any) -> set[str]:
@@ -53,7 +52,7 @@ def options(door: Any) -> set[str]:
 def parse(words: list[str]) -> None:
     """Resolve a command line as the program would, without running it; raises where it is wrong."""
     assert words[0] == "aeterna-cli", words
-    command, rest = get_command(build()), words[1:]
+    command, rest = build(), words[1:]
     while hasattr(command, "commands"):
         command, rest = command.commands[rest[0]], rest[1:]
     command.make_context(words[0], rest)

@@ -13,6 +13,7 @@ from aeterna_cli.errors import RefusedError, RemoteError
 from aeterna_cli.keys.slots import create_identity
 from aeterna_cli.repository import layout
 from aeterna_cli.repository.opening import open_volume, verify_parts
+from aeterna_cli.repository.pipeline import SealedWriter
 from aeterna_cli.repository.volume import VolumeRecord
 from aeterna_cli.stores.directory_store import DirectoryStore
 from tests.unit.repository.given import BACKUP, PREFIX, Person, flipped, sealed, swapped, tampered
@@ -177,6 +178,38 @@ def test_a_foreign_stream_is_damage(
     with pytest.raises(RemoteError, match=what) as refused:
         opened(store, record, person.identity)
     assert refused.value.code == "volume_damaged"
+
+
+def test_without_a_plain_digest_the_checksum_of_zstd_finds_damage(
+    store: DirectoryStore, person: Person
+) -> None:
+    """For tars of a base backup; the frame that the sealer writes carries this checksum."""
+    import zstandard
+
+    with SealedWriter(
+        store, OTHER, [person.recipient], part_bytes_limit=1 << 20, hash_plain=False
+    ) as writer:
+        writer.write(NOISE)
+        record = writer.commit()
+    assert (record.plain_sha256, record.plain_bytes) == (None, len(NOISE))
+    assert opened(store, record, person.identity) == NOISE
+    frame = unsealed(store, record, person)
+    assert zstandard.get_frame_parameters(frame).has_checksum
+    for place in (-1, -5, len(frame) // 2):
+        store.delete([item.key for item in store.list("")])
+        damaged = foreign(store, person, flipped(place)(frame))
+        stripped = changed(damaged, plain_sha256=None, plain_bytes=len(NOISE))
+        with pytest.raises(RemoteError, match="zstd stream") as refused:
+            opened(store, stripped, person.identity)
+        assert refused.value.code == "volume_damaged"
+
+
+def unsealed(store: DirectoryStore, record: VolumeRecord, person: Person) -> bytes:
+    import pyrage
+
+    identity = pyrage.x25519.Identity.from_str(person.identity)
+    joined = b"".join(store.read(part.key) for part in record.parts)
+    return pyrage.decrypt(joined, [identity])
 
 
 def test_a_window_that_would_eat_the_memory_is_refused(
