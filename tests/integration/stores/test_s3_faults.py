@@ -231,7 +231,7 @@ def test_a_key_taken_in_the_last_moment_is_not_overwritten(
 
 def _with_tls(settings: RepositorySettings, address: str, **tls: Path) -> S3Store:
     values = {**settings.model_dump(), "endpoint_url": address, "tls": {"enabled": True, **tls}}
-    return S3Store(RepositorySettings.model_validate(values), backoff=QUICK)
+    return S3Store(RepositorySettings.model_validate(values))
 
 
 def test_tls_wants_the_right_authority_and_certificate(
