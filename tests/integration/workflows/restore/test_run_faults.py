@@ -138,14 +138,19 @@ def test_a_signal_while_unpacking_leaves_old_data_and_is_resumed(
 ) -> None:
     practice.backup("--store", "postgres")
     data = LabControl(practice.lab).data_dir("postgres")
+
+    def unpacking() -> set[Path]:
+        return set(data.parent.glob(f"{data.name}.restoring-*"))
+
+    before = unpacking()  # of restores that other tests in this lab never resumed
     with live_data_untouched(practice):
         process = restoring(practice, *RUN, "--store", "postgres")
         try:
             deadline = time.monotonic() + 60
-            while not list(data.parent.glob(f"{data.name}.restoring-*")):
+            while unpacking() == before:
                 assert process.poll() is None, process.communicate()[1]
                 assert time.monotonic() < deadline
-                time.sleep(0.01)
+                time.sleep(0.002)
             process.send_signal(number)
             out, err = process.communicate(timeout=60)
         finally:
