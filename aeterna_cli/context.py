@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aeterna_cli.deployment import Deployment
+    from aeterna_cli.operations.confirm import Answers
     from aeterna_cli.operations.runner import RunEnvironment
     from aeterna_cli.output.console import Output
     from aeterna_cli.profiles import LoadedProfile
@@ -131,7 +132,6 @@ class Context:
 
     def run_environment(self) -> "RunEnvironment":
         """What an operation of this command runs in."""
-        from aeterna_cli.operations.confirm import Answers
         from aeterna_cli.operations.runner import RunEnvironment
 
         return RunEnvironment(
@@ -140,7 +140,7 @@ class Context:
             profile=self.profile_name,
             environment=self.profile.environment,
             actor=actor(),
-            answers=Answers(self.flags.yes, self.flags.confirm, self.interactive, self.out.ask),
+            answers=self.answers,
             stop=self.stop,
             clock=self.clock,
             emit=self._say,
@@ -149,6 +149,13 @@ class Context:
             break_glass=self.flags.break_glass or "",
             dry_run=self.flags.dry_run,
         )
+
+    @property
+    def answers(self) -> "Answers":
+        """What the command line said already to a question, and whom to ask."""
+        from aeterna_cli.operations.confirm import Answers
+
+        return Answers(self.flags.yes, self.flags.confirm, self.interactive, self.out.ask)
 
     def _say(self, event: str, fields: Mapping[str, Any]) -> None:
         """Steps as lines for people; every write names its profile."""

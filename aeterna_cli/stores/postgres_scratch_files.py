@@ -50,12 +50,16 @@ def major(data: Path) -> int:
 
 
 def programs(data: Path, configured: Path | None = None) -> Path:
-    """The program directory of the major that wrote ``data``.
+    """The program directory of the major that wrote ``data``, as of ``programs_of``."""
+    return programs_of(major(data), configured)
+
+
+def programs_of(wanted: int, configured: Path | None = None) -> Path:
+    """The program directory of a major; asked before gigabytes are unpacked for it.
 
     A configured one of another major is passed over: a scratch start would fail in it.
     ``RefusedError('postgres_programs_missing')`` names the major where there is none.
     """
-    wanted = major(data)
     if configured is not None and _program_major(configured) != wanted:
         configured = None
     return binaries.postgres_bin(wanted, configured)

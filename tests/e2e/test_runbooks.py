@@ -51,12 +51,11 @@ def fresh(practice: Practice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return practice
 
 
-@pytest.mark.parametrize("name", ["repository", "backup"])
-def test_from_nothing(fresh: Practice, name: str) -> None:
-    follow(name, fresh.cli)
+def test_from_nothing(fresh: Practice) -> None:
+    follow("repository", fresh.cli)
 
 
-@pytest.mark.parametrize("name", ["config", "operation", "doctor"])
+@pytest.mark.parametrize("name", ["backup", "config", "operation", "doctor"])
 def test_with_a_backup(practice: Practice, name: str) -> None:
     practice.backup("--store", "redis", "--store", "qdrant")
     follow(name, practice.cli)

@@ -122,6 +122,7 @@ def _handler(proxy: FaultProxy, upstream: str) -> type[BaseHTTPRequestHandler]:
                     self.answer(status, headers, answer, fault.body_bytes)
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = do_LIST = do_anything
+        do_PATCH = do_anything
 
         def forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
             connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=30)

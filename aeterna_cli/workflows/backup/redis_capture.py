@@ -1,8 +1,8 @@
 """Redis in a recovery point: an RDB over the replication protocol, and what it really holds."""
 
 import json
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,8 +13,10 @@ from aeterna_cli.stores import binaries
 if TYPE_CHECKING:
     from aeterna_cli.repository.pipeline import VolumeRecord
     from aeterna_cli.stores.redis import RedisServer
+    from aeterna_cli.stores.redis_scratch import ScratchRedis
     from aeterna_cli.workflows.backup.volumes import Volumes
 
+Inside = tuple[dict[str, Any] | None, int | None]
 IMAGE, LOGICAL, CONFIGURATION = "dump.rdb", "keys.resp", "configuration.json"
 
 
@@ -50,8 +52,8 @@ def capture(
     except RefusedError as error:
         if error.code != "sync_refused":
             raise
-        return _logical(server, volumes, beside)
-    digests, marker = _look_inside(copy, work, program)
+        return _logical(server, volumes, beside, work, program)
+    digests, marker = _look_inside(copy, _scratch(server, work, program))
     copy.unlink()
     return RedisCapture("rdb", (image, beside), digests, marker, facts)
 
@@ -87,24 +89,55 @@ def _rdb(
     return record, asdict(result)
 
 
-def _look_inside(
-    copy: Path, work: Path, program: Path | None
-) -> tuple[dict[str, Any] | None, int | None]:
+def _look_inside(copy: Path, opening: AbstractContextManager["ScratchRedis | None"]) -> Inside:
     """Digests and the marker of the image, by a scratch server; (None, None) without a program."""
-    from aeterna_cli.stores.redis_scratch import ScratchRedis
-
-    try:
-        binary = binaries.redis_server(program)
-    except RefusedError:
-        return None, None
-    with ScratchRedis(binary, work / "scratch-redis") as scratch:
+    with opening as scratch:
+        if scratch is None:
+            return None, None
         scratch.start(copy)
         return scratch.server.digests().as_document(), scratch.server.marker()
 
 
-def _logical(server: "RedisServer", volumes: "Volumes", beside: "VolumeRecord") -> RedisCapture:
-    with volumes.open("redis", LOGICAL) as writer:
-        for block in server.logical_capture():
-            writer.write(block)
+def _logical(
+    server: "RedisServer",
+    volumes: "Volumes",
+    beside: "VolumeRecord",
+    work: Path,
+    program: Path | None,
+) -> RedisCapture:
+    """The keys are sealed while a scratch server takes them in, which then says what they are."""
+    digests, marker = None, None
+    with volumes.open("redis", LOGICAL) as writer, _scratch(server, work, program) as scratch:
+
+        def sealed() -> Iterator[bytes]:
+            for block in server.logical_capture():
+                writer.write(block)
+                yield block
+
+        if scratch is None:
+            for _ in sealed():
+                pass
+        else:
+            scratch.start()
+            scratch.server.logical_restore(sealed(), replace=True)
+            digests, marker = scratch.server.digests().as_document(), scratch.server.marker()
         record = writer.commit()
-    return RedisCapture("logical", (record, beside), None, None, {})
+    return RedisCapture("logical", (record, beside), digests, marker, {})
+
+
+@contextmanager
+def _scratch(
+    server: "RedisServer", work: Path, program: Path | None
+) -> Iterator["ScratchRedis | None"]:
+    from aeterna_cli.stores.redis_scratch import ScratchRedis
+
+    try:
+        binary = binaries.redis_server(program)
+    except RefusedError as error:
+        if error.code != "redis_server_missing":
+            raise
+        yield None
+        return
+    database = server.settings.database
+    with ScratchRedis(binary, work / "scratch-redis", database=database) as scratch:
+        yield scratch

@@ -32,7 +32,7 @@ from aeterna_cli.workflows.backup.recovery_point import (
 )
 from aeterna_cli.workflows.backup.volumes import RateLimit, Volumes
 from aeterna_cli.workflows.backup.wal_capture import WalCapture
-from aeterna_cli.workflows.workspace import workspace
+from aeterna_cli.workflows.scratch import scratch
 
 if TYPE_CHECKING:
     from aeterna_cli.repository.pipeline import VolumeRecord
@@ -77,7 +77,7 @@ class RunningBackup:
 
     def __enter__(self) -> "RunningBackup":
         parent = self.place.cache_directory / "work"
-        self.work = self._stack.enter_context(workspace(parent, "backup"))
+        self.work = self._stack.enter_context(scratch(parent))
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -23,8 +23,8 @@ from aeterna_cli.workflows.backup.verify_restore import (
     ScratchRestore,
     space_needed,
 )
-from aeterna_cli.workflows.backup.verify_scratch import scratch
 from aeterna_cli.workflows.restore.opened import OpenedBackup
+from aeterna_cli.workflows.scratch import scratch
 from aeterna_cli.workflows.workspace import want_space
 
 Verdict = Literal["good", "not_proven", "damaged"]

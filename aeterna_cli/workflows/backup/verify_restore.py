@@ -160,11 +160,12 @@ class ScratchRestore:
         )
 
         data, profile = folder / "data", self._opened.place.profile
+        major = int(self._opened.facts("postgres")["major"])
+        programs = files.programs_of(major, profile.postgres.bin_dir)
         unpack(self._opened, data, on_bytes=self._unpacked)
         spaces = tablespace_folder(data)
         listed = self._opened.facts("postgres")["tablespaces"]
         files.prepare(data, {int(one["oid"]): spaces / str(one["oid"]) for one in listed})
-        programs = files.programs(data, profile.postgres.bin_dir)
         reports = [verify_files(data, programs)]
         with recovered(
             self._opened,

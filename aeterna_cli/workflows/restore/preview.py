@@ -10,6 +10,7 @@ from aeterna_cli.errors import AuthenticationError, RefusedError, TransientError
 from aeterna_cli.repository.wal_archive import covers, lsn_number, lsn_text
 from aeterna_cli.stores import binaries
 from aeterna_cli.stores.base.server_control import StoreName
+from aeterna_cli.stores.postgres_scratch_files import programs_of
 from aeterna_cli.workflows.restore.choice import Choice
 from aeterna_cli.workflows.restore.opened import OpenedBackup
 from aeterna_cli.workflows.workspace import want_space
@@ -210,7 +211,7 @@ def _keys(opened: OpenedBackup) -> str:
 def _want_programs(place: Deployment, opened: OpenedBackup) -> None:
     """``RefusedError('postgres_programs_missing')`` now, and not after an hour of unpacking."""
     major = int(opened.facts("postgres")["major"])
-    binaries.postgres_bin(major, place.profile.postgres.bin_dir)
+    programs_of(major, place.profile.postgres.bin_dir)
 
 
 def _check_wal(opened: OpenedBackup, choice: Choice) -> str | None:

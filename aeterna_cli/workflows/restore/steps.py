@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.context import Context
 from aeterna_cli.deployment import Deployment
@@ -34,6 +34,9 @@ from aeterna_cli.workflows.restore.postgres_scratch_recovery import (
 from aeterna_cli.workflows.restore.qdrant import Image, QdrantRestore
 from aeterna_cli.workflows.sorting import sorted_lines
 from aeterna_cli.workflows.workspace import local_faults
+
+if TYPE_CHECKING:
+    from aeterna_cli.stores.redis_scratch import ScratchRedis
 
 
 class RestoreSteps:
@@ -173,30 +176,41 @@ class RestoreSteps:
     # -- Redis and Qdrant
 
     def restore_redis(self, run: StepRun) -> dict[str, Any]:
-        """The live server holds what the image holds, on disk too."""
+        """The live server holds what was captured and nothing else, on disk too."""
         from aeterna_cli.stores.redis_load import load_from_scratch
         from aeterna_cli.stores.redis_scratch import ScratchRedis
 
-        stop = self._stopping
-        if self.opened.facts("redis")["method"] == "logical":
-            with self.opened.volume("redis", "keys.resp") as stream:
-                written = self._place.redis.logical_restore(
-                    iter(lambda: stream.read(1 << 20), b""), replace=True, stop=stop
-                )
-            return {"method": "logical", "keys": written.keys}
         folder = self._work(run) / "redis"
         with local_faults(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
-            image = folder / "dump.rdb"
-            with self.opened.volume("redis", "dump.rdb") as stream, image.open("wb") as file:
-                shutil.copyfileobj(stream, file, 1 << 20)
-        program = binaries.redis_server(self._place.profile.redis.server_binary)
-        with ScratchRedis(program, folder / "scratch") as scratch:
-            scratch.start(image, stop=stop)
+        profile = self._place.profile.redis
+        program = binaries.redis_server(profile.server_binary)
+        with ScratchRedis(program, folder / "scratch", database=profile.database) as scratch:
+            if self.opened.facts("redis")["method"] == "logical":
+                self._load_redis_keys(scratch)
+            else:
+                self._load_redis_image(scratch, folder / "dump.rdb")
             marker = scratch.server.marker()
-            loaded = load_from_scratch(self._place.redis, scratch, replace=True, stop=stop)
+            loaded = load_from_scratch(
+                self._place.redis, scratch, replace=True, stop=self._stopping
+            )
         self._give_identity("redis")
         return {**asdict(loaded), "marker": marker}
+
+    def _load_redis_keys(self, scratch: "ScratchRedis") -> None:
+        scratch.start(stop=self._stopping)
+        with self.opened.volume("redis", "keys.resp") as stream:
+            blocks = iter(lambda: stream.read(1 << 20), b"")
+            scratch.server.logical_restore(blocks, replace=True, stop=self._stopping)
+
+    def _load_redis_image(self, scratch: "ScratchRedis", image: Path) -> None:
+        with (
+            local_faults(image),
+            self.opened.volume("redis", "dump.rdb") as stream,
+            image.open("wb") as file,
+        ):
+            shutil.copyfileobj(stream, file, 1 << 20)
+        scratch.start(image, stop=self._stopping)
 
     def restore_qdrant(self, run: StepRun) -> dict[str, Any]:
         """Every collection of the backup is there again; finished ones are not repeated."""

@@ -11,8 +11,8 @@ from aeterna_cli.repository.manifest import Manifest
 from aeterna_cli.workflows.restore import comparison
 from aeterna_cli.workflows.restore.comparison import Compared
 from aeterna_cli.workflows.restore.opened import OpenedBackup
+from aeterna_cli.workflows.scratch import scratch
 from aeterna_cli.workflows.sorting import sorted_lines
-from aeterna_cli.workflows.workspace import workspace
 
 
 def run(ctx: Context, backup: str, into: str | None, identity: str | None) -> Result:
@@ -39,7 +39,7 @@ def compare_all(
     opened = OpenedBackup.open(ctx.deployment, backup, identity_file)
     manifest = opened.manifest
     found: list[Compared] = []
-    with workspace(place.cache_directory / "work", "verify") as work:
+    with scratch(place.cache_directory / "work") as work:
         if "postgres" in manifest.stores:
             found += _postgres(place, manifest, work)
         if "qdrant" in manifest.stores:

@@ -51,5 +51,9 @@ def test_the_long_steps_of_a_whole_backup(practice: Practice, step: str) -> None
             "SELECT slot_name FROM pg_replication_slots WHERE temporary"
         ).fetchall()
     assert slots == []
+    work = practice.open().cache_directory / "work"
+    left = {path.name for path in work.glob("scratch-*")}
+    assert left, "a killed command cannot clean up"
     made = practice.backup()
     load(practice.open().repository, made["backup"])
+    assert list(work.glob("scratch-*")) == [], "the next one removes what held data in the clear"

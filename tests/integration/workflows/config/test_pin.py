@@ -24,7 +24,10 @@ def test_another_cluster_than_the_pinned_one_is_refused_until_it_is_let_go(
     assert (refused.code, refused.error["code"]) == (7, "another_cluster")
     shown = practice.cli.ok("config", "pin", "--forget", "redis", "--dry-run").data
     assert shown["redis"] == "somebody else"
-    assert "redis" not in practice.cli.ok("config", "pin", "--forget", "redis").data
+    unsaid = practice.cli("config", "pin", "--forget", "redis")
+    assert (unsaid.code, unsaid.error["code"]) == (7, "confirmation_missing")
+    assert pins.read()["redis"] == "somebody else"
+    assert "redis" not in practice.cli.ok("config", "pin", "--forget", "redis", "--yes").data
     practice.backup("--store", "redis")
     assert pins.read()["redis"] == mine
 

@@ -1,9 +1,12 @@
 """``restore verify``: the servers as they are against a manifest; each difference has a name."""
 
+import json
 from typing import Any
 
 import pytest
 
+from aeterna_cli.lab.qdrant_process import API_KEY
+from aeterna_cli.lab.requests import request
 from aeterna_cli.lab.valkey import client
 from tests.integration.deployment import NAME, Practice
 
@@ -61,6 +64,59 @@ def test_rows_that_lost_their_point_are_counted(practice: Practice) -> None:
     assert ran.code == 8
     assert "orphans_differ" in codes(ran.data)
     practice.cli.ok("restore", "verify")
+
+
+def ask_qdrant(practice: Practice, method: str, path: str, **fields: Any) -> Any:
+    place = practice.lab.place()
+    headers = {"api-key": place.secrets.read(API_KEY) or "", "content-type": "application/json"}
+    answer = request(
+        method, place.ports["qdrant"], path, headers=headers, body=json.dumps(fields).encode()
+    )
+    assert answer.status == 200, answer.body
+    return answer.document()["result"]
+
+
+def test_every_way_in_which_collections_differ_is_named(practice: Practice) -> None:
+    practice.backup()
+    names = sorted(
+        one["name"]
+        for one in ask_qdrant(practice, "GET", "/collections")["collections"]
+        if not one["name"].startswith("aeterna_ops")
+    )
+    shrunk, changed, gone = names[:3]
+    points = {
+        name: ask_qdrant(practice, "POST", f"/collections/{name}/points/scroll", limit=1)["points"]
+        for name in (shrunk, changed)
+    }
+    (first,), (second,) = points[shrunk], points[changed]
+    ask_qdrant(
+        practice, "POST", f"/collections/{shrunk}/points/delete?wait=true", points=[first["id"]]
+    )
+    ask_qdrant(
+        practice,
+        "POST",
+        f"/collections/{changed}/points/payload?wait=true",
+        payload={"somebody": "was here"},
+        points=[second["id"]],
+    )
+    ask_qdrant(practice, "DELETE", f"/collections/{gone}")
+    ask_qdrant(practice, "PUT", "/collections/unheard_of", vectors={"size": 4, "distance": "Dot"})
+    ran = practice.cli("restore", "verify")
+    try:
+        (qdrant,) = [one for one in ran.data["compared"] if one["store"] == "qdrant"]
+        found = {(one["code"], one["subject"]): one["message"] for one in qdrant["findings"]}
+        assert found.keys() == {
+            ("collection_differs", f"qdrant: {shrunk}"),
+            ("collection_differs", f"qdrant: {changed}"),
+            ("collection_missing", f"qdrant: {gone}"),
+            ("collection_unexpected", "qdrant: unheard_of"),
+        }
+        assert "are not the same points" in found["collection_differs", f"qdrant: {changed}"]
+        assert "were captured" in found["collection_differs", f"qdrant: {shrunk}"]
+    finally:
+        ask_qdrant(practice, "DELETE", "/collections/unheard_of")
+        practice.cli.ok("restore", "run", "--store", "qdrant", "--confirm", NAME)
+    assert codes(practice.cli.ok("restore", "verify").data) == set()
 
 
 def test_a_backup_of_one_store_is_compared_alone(practice: Practice) -> None:

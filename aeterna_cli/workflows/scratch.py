@@ -1,6 +1,6 @@
-"""The folder that a backup is restored to for a look: private, and never left behind.
+"""The folder in which a command works: private, and never left behind.
 
-It holds the deployment's data in the clear. A command that was killed cannot remove it; the next
+It may hold the deployment's data in the clear. A command that was killed cannot remove it; the next
 one does, with the servers that it left running.
 """
 
