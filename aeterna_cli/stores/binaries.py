@@ -5,6 +5,7 @@ PATH. Nothing is imported: a wheel is found by its spec.
 """
 
 import importlib.util
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def _wheel(package: str) -> Path | None:
 
 
 def _executable(path: Path) -> Path | None:
-    return path if path.is_file() else None
+    return path if path.is_file() and os.access(path, os.X_OK) else None
 
 
 def lab_postgres() -> Path | None:
@@ -86,7 +87,7 @@ def lab_program(name: str) -> Path:
     beside_python = Path(sys.executable).parent / name
     candidates = [wheel / "bin" / name if wheel else None, beside_python, shutil.which(name)]
     for path in candidates:
-        if path is not None and Path(path).is_file():
+        if path is not None and _executable(Path(path)):
             return Path(path)
     raise RefusedError(
         "lab_extra_missing",

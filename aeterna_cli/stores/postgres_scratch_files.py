@@ -66,10 +66,12 @@ def programs_of(wanted: int, configured: Path | None = None) -> Path:
 
 
 def _program_major(folder: Path) -> int | None:
-    program = folder / "postgres"
-    if not program.is_file():
+    """What the program in ``folder`` says of itself; None where none there can be run."""
+    command = [str(folder / "postgres"), "--version"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
         return None
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     number = re.search(r"(\d+)", said.stdout.partition(")")[2])
     return int(number[1]) if number else None
 

@@ -65,12 +65,12 @@ def make_client(settings: RepositorySettings) -> Any:
             verify=str(tls.ca_file) if tls.ca_file else True,
             config=configuration,
         )
-    client.meta.events.register("before-sign.s3.UploadPart", _signed_by_md5)
+    client.meta.events.register("before-sign.s3.UploadPart", _signed_by_checksum)
     return client
 
 
-def _signed_by_md5(request: Any, **_: Any) -> None:
-    """A part's Content-MD5 is among the signed headers, and every server checks it.
+def _signed_by_checksum(request: Any, **_: Any) -> None:
+    """A part's checksum (``S3Upload``) is among the signed headers, and the server checks it.
 
     botocore would hash the body once more without TLS (auth.S3SigV4Auth), for a header that
     SeaweedFS does not check (measured).

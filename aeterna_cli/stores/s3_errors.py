@@ -41,6 +41,7 @@ _PASSING = frozenset(
         "SlowDown",
         "Throttling",
         "ThrottlingException",
+        "XAmzContentChecksumMismatch",
         "XAmzContentSHA256Mismatch",
     }
 )

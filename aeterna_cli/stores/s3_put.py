@@ -7,6 +7,7 @@ key taken, the token tells whether it was us.
 import base64
 import hashlib
 import secrets
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,6 +80,11 @@ def new_token() -> str:
 def md5(data: bytes | bytearray | memoryview) -> str:
     """Content-MD5: the server refuses what was damaged on the way."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")
+
+
+def crc32(data: bytes | bytearray | memoryview) -> str:
+    """x-amz-checksum-crc32: as Content-MD5, at a tenth of its price."""
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode("ascii")
 
 
 def put(target: Target, data: bytes | bytearray, **condition: str) -> ObjectInfo:

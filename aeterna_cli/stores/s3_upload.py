@@ -2,21 +2,24 @@
 
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 from aeterna_cli.errors import AeternaError, RefusedError, RemoteError
 from aeterna_cli.stores.backoff import retried
 from aeterna_cli.stores.base.objects import ObjectInfo
-from aeterna_cli.stores.s3_put import TOKEN, Target, exists, md5, new_token, put, settled
+from aeterna_cli.stores.s3_put import TOKEN, Target, crc32, exists, md5, new_token, put, settled
 
+_UNKNOWN_HEADER = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest"})
 THREADS = 3  # parts on their way at once; memory is (THREADS + 1) * part_bytes
 
 
 class S3Upload:
     """An ``ObjectWriter``: one PUT for what fits into a part, a multipart upload beyond.
 
-    The parts travel in threads, each retried on its own. ``abandon`` must follow whatever happened;
-    after a commit it has nothing left to do.
+    The parts travel in threads, each retried on its own, under a checksum that the server refuses
+    them by if they were damaged: CRC32 where the server says that it keeps one, Content-MD5 where
+    it does not. ``abandon`` must follow whatever happened; after a commit it has nothing to do.
     """
 
     def __init__(self, target: Target, part_bytes: int) -> None:
@@ -25,6 +28,7 @@ class S3Upload:
         self._buffer = bytearray()
         self._size = 0
         self._upload: str | None = None
+        self._crc32 = False  # whether the server said that it checks the parts by it
         self._parts: list[Future[dict[str, Any]]] = []
         self._stopping = threading.Event()
         self._pool: ThreadPoolExecutor | None = None
@@ -82,26 +86,31 @@ class S3Upload:
         self._parts.append(self._pool.submit(self._send_part, len(self._parts) + 1, data))
 
     def _begin(self) -> str:
-        answer = retried(
-            lambda: self._target.call("create_multipart_upload", Metadata={TOKEN: self._token}),
-            self._target.backoff,
-        )
+        """Ask for parts checked by CRC32 (CreateMultipartUpload, "ChecksumAlgorithm").
+
+        A server that does not know it passes over the header, or refuses the request.
+        """
+        begin = partial(self._target.call, "create_multipart_upload", Metadata={TOKEN: self._token})
+        try:
+            answer = retried(lambda: begin(ChecksumAlgorithm="CRC32"), self._target.backoff)
+        except RemoteError as error:
+            if error.details.get("code") not in _UNKNOWN_HEADER:
+                raise
+            answer = retried(begin, self._target.backoff)
+        self._crc32 = answer.get("ChecksumAlgorithm") == "CRC32"
         return str(answer["UploadId"])
 
     def _send_part(self, number: int, data: bytearray) -> dict[str, Any]:
-        digest = md5(data)
+        kept = {"ChecksumCRC32": crc32(data)} if self._crc32 else {}  # named at the end once more
+        sent = kept or {"ContentMD5": md5(data)}
         answer = retried(
             lambda: self._target.call(
-                "upload_part",
-                UploadId=self._upload,
-                PartNumber=number,
-                Body=data,
-                ContentMD5=digest,
+                "upload_part", UploadId=self._upload, PartNumber=number, Body=data, **sent
             ),
             self._target.backoff,
             stopping=self._stopping,
         )
-        return {"PartNumber": number, "ETag": answer["ETag"]}
+        return {"PartNumber": number, "ETag": answer["ETag"], **kept}
 
     def _refuse_taken(self) -> None:
         """For servers that do not honour the condition when the parts are put together."""

@@ -154,7 +154,8 @@ def _handler(proxy: FaultProxy, upstream: str) -> type[BaseHTTPRequestHandler]:
                     self.send_header(name, value)
             self.send_header("Content-Length", length)
             self.end_headers()
-            self.wfile.write(body[:keep])
+            if self.command != "HEAD":
+                self.wfile.write(body[:keep])
             self.close_connection = self.close_connection or keep is not None
 
     return Handler

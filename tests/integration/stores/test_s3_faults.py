@@ -197,6 +197,18 @@ def test_a_listing_cut_in_the_middle_begins_anew(store: S3Store, proxy: FaultPro
         list(store.list(""))
 
 
+def test_the_clock_is_asked_cheaply_and_by_a_listing_where_that_is_refused(
+    store: S3Store, proxy: FaultProxy
+) -> None:
+    proxy.seen.clear()
+    store.now()
+    assert (proxy.count("HEAD"), proxy.count("GET")) == (1, 0)
+    proxy.break_always("HEAD", "", Fault(status=403))
+    store.now()
+    store.now()
+    assert (proxy.count("HEAD"), proxy.count("GET", "list-type")) == (1, 2)
+
+
 def test_a_server_without_conditional_completion_is_still_create_only(
     store: S3Store, proxy: FaultProxy
 ) -> None:
@@ -209,6 +221,27 @@ def test_a_server_without_conditional_completion_is_still_create_only(
         stream(store, "large", LARGE * 2)
     assert caught.value.code == "object_exists"
     assert store.info("large").size == len(LARGE)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [Fault(status=501, code="NotImplemented"), Fault(status=400, code="InvalidArgument")],
+    ids=lambda fault: fault.code,
+)
+def test_a_server_that_refuses_to_check_parts_by_crc32_gets_them_by_md5(
+    store: S3Store, proxy: FaultProxy, refusal: Fault
+) -> None:
+    proxy.break_once("POST", "uploads", refusal)
+    stream(store, "large", LARGE)
+    assert store.read("large") == LARGE
+    assert proxy.count("POST", "uploads") == 2
+
+
+def test_any_other_refusal_of_an_upload_is_told(store: S3Store, proxy: FaultProxy) -> None:
+    proxy.break_always("POST", "uploads", Fault(status=400, code="InvalidStorageClass"))
+    with pytest.raises(RemoteError, match="InvalidStorageClass"):
+        stream(store, "large", LARGE)
+    assert proxy.count("POST", "uploads") == 1
 
 
 def test_a_key_taken_in_the_last_moment_is_not_overwritten(

@@ -139,14 +139,24 @@ def test_memory_is_bounded_while_a_large_object_is_written(store: S3Store) -> No
     assert peak < 40 << 20, f"{peak >> 20} MiB in {time.monotonic() - began:.1f} s"
 
 
-def test_a_part_that_was_damaged_on_the_way_is_refused(s3_settings: RepositorySettings) -> None:
-    """Its Content-MD5 is signed, and the body is not hashed a second time for the signature."""
+@pytest.mark.parametrize(
+    ("old", "checksum"), [(False, b"x-amz-checksum-crc32"), (True, b"content-md5")], ids=str
+)
+def test_a_part_that_was_damaged_on_the_way_is_refused(
+    s3_settings: RepositorySettings, old: bool, checksum: bytes
+) -> None:
+    """Its checksum is signed, and the body is not hashed a second time for the signature."""
     client, sent = make_client(s3_settings), []
 
     def damage(request: Any, **_: object) -> None:
         sent.append((request.headers["X-Amz-Content-SHA256"], request.headers["Authorization"]))
         request.body = b"X" + bytes(request.body)[1:]
 
+    def keep_from_server(params: Any, **_: object) -> None:
+        del params["headers"]["x-amz-checksum-algorithm"]
+
+    if old:
+        client.meta.events.register("before-call.s3.CreateMultipartUpload", keep_from_server)
     client.meta.events.register("before-send.s3.UploadPart", damage)
     target = Target(client, *split_url(f"{s3_settings.url}/damaged"), "damaged", QUICK)
     upload = S3Upload(target, 5 << 20)
@@ -155,4 +165,4 @@ def test_a_part_that_was_damaged_on_the_way_is_refused(s3_settings: RepositorySe
         upload.commit()
     upload.abandon()
     assert {bytes(payload) for payload, _ in sent} == {b"UNSIGNED-PAYLOAD"}
-    assert all(b"content-md5" in bytes(signed) for _, signed in sent)
+    assert all(checksum in bytes(signed) for _, signed in sent)

@@ -37,3 +37,12 @@ def test_a_configured_folder_of_another_major_is_no_help(tmp_path: Path, version
 def test_a_configured_folder_without_the_program_is_no_help(tmp_path: Path) -> None:
     with pytest.raises(RefusedError):
         programs_of(NOBODY_HAS, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["#!/bin/sh\n", "", "#!/nowhere/at-all\n"])
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+def test_a_program_that_cannot_be_run_is_no_help(tmp_path: Path, content: str, mode: int) -> None:
+    (tmp_path / "postgres").write_text(content)
+    (tmp_path / "postgres").chmod(mode)
+    with pytest.raises(RefusedError):
+        programs_of(NOBODY_HAS, tmp_path)
