@@ -41,7 +41,9 @@ class Plan:
     """``facts`` is everything that the plan rests on: if it moved, the plan is another one.
 
     ``confirm_name`` is what must be typed where ``danger`` is destructive. ``parameters`` is what
-    ``resume`` needs to build the same plan again.
+    ``resume`` needs to build the same plan again. ``in_the_clear`` names folders of this machine
+    that hold data until the run ends: who gives it up must hear of them. Where the first is gone,
+    it was handed over with the others.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Plan:
     restartable: bool = True
     notes: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    in_the_clear: tuple[str, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
         """Everything that is data, as JSON types."""
@@ -68,6 +71,7 @@ class Plan:
             "leases": [{"component": one.component, "shared": one.shared} for one in self.leases],
             "restartable": self.restartable,
             "parameters": dict(self.parameters),
+            "in_the_clear": list(self.in_the_clear),
         }
 
     @property

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from botocore.exceptions import ClientError
 
-from aeterna_cli.errors import AeternaError, AuthenticationError, RefusedError, RemoteError
+from aeterna_cli.errors import AeternaError, RefusedError, RemoteError
 from aeterna_cli.settings import RepositorySettings
 from aeterna_cli.stores.backoff import Backoff, retried
 from aeterna_cli.stores.base.objects import ObjectInfo, ObjectWriter
@@ -47,7 +47,7 @@ class S3Store:
         self._below = f"{prefix}/" if prefix else ""
         self._opened: Any = None
         self._bucket_seen = False
-        self._may_head = True
+        self._known_key: str | None = None
 
     @property
     def description(self) -> str:
@@ -81,7 +81,9 @@ class S3Store:
 
         def fetch(start: int, etag: str | None) -> dict[str, Any]:
             if etag is None:
-                return target.present("get_object")
+                answer = target.present("get_object")
+                self._known_key = key
+                return answer
             rest = target.call("get_object", Range=f"bytes={start}-", IfMatch=etag)
             if not str(rest.get("ContentRange", "")).startswith(f"bytes {start}-"):
                 raise RemoteError(
@@ -133,7 +135,7 @@ class S3Store:
         return asked
 
     def now(self) -> datetime:
-        return server_time(self._ask_bucket(), self.description)
+        return server_time(self._ask_known(), self.description)
 
     def abort_stale_uploads(self, older_than: timedelta) -> int:
         border = self.now() - older_than
@@ -189,19 +191,21 @@ class S3Store:
         return target
 
     def _ask_bucket(self) -> dict[str, Any]:
-        """The cheapest answer about the bucket that our rights allow.
-
-        HEAD is refused to those who may list a prefix only, and tells no reason for a refusal; the
-        listing does both. SeaweedFS lists in 60 ms and answers HEAD in 3 (measured).
-        """
-        if self._may_head:
-            try:
-                with faults(self.description):
-                    answer: dict[str, Any] = self._client.head_bucket(Bucket=self._bucket)
-                return answer
-            except (RefusedError, AuthenticationError, RemoteError):
-                self._may_head = False
+        """The cheapest answer about the bucket that the right to list our prefix allows."""
         return self._first_below(self._below)
+
+    def _ask_known(self) -> dict[str, Any]:
+        """HEAD of an object that was read before, where there is one.
+
+        Everybody who may read may do that; to AWS a listing is worth twelve of it, and SeaweedFS
+        lists in 60 ms and answers HEAD in 3 (measured).
+        """
+        if self._known_key is not None:
+            try:
+                return self._target(self._known_key).call("head_object")
+            except RefusedError:
+                self._known_key = None  # it was deleted meanwhile, or the bucket: the listing tells
+        return self._ask_bucket()
 
     def _first_below(self, path: str) -> dict[str, Any]:
         with faults(self.description):

@@ -1,5 +1,9 @@
 """``operation abort``: give an unfinished operation up."""
 
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from aeterna_cli.context import Context
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.operations.confirm import confirm
@@ -12,6 +16,8 @@ from aeterna_cli.output.result import Result
 def run(ctx: Context, operation: str) -> Result:
     """It is marked abandoned and cannot be resumed; nothing that it did is undone.
 
+    Folders with data in the clear that it leaves on this machine are named, never removed: what
+    they hold may be the only copy of a recovery that took an hour.
     ``RefusedError``: ``operation_unknown``, ``operation_ended``, also of a dry run.
     """
     around = ctx.run_environment()
@@ -28,9 +34,29 @@ def run(ctx: Context, operation: str) -> Result:
         facts={},
         steps=(),
     )
-    data = {"operation": operation, "state": "abandoned"}
+    left = _left(journal.records[0].data["plan"])
+    data = {"operation": operation, "state": "abandoned", "left": left}
     if ctx.flags.dry_run:
-        return Result("aeterna.operation.abort/1", data, lambda: f"would give up {operation}")
+        would = f"would give up {operation}"
+        return Result("aeterna.operation.abort/1", data, lambda: "\n".join([would, *_words(left)]))
     confirm(question, around.answers, profile=around.profile, environment=around.environment)
     abort(operation, around)
-    return Result("aeterna.operation.abort/1", data, lambda: f"operation {operation} is abandoned")
+    done = f"operation {operation} is abandoned"
+    return Result("aeterna.operation.abort/1", data, lambda: "\n".join([done, *_words(left)]))
+
+
+def _left(plan: Mapping[str, Any]) -> list[str]:
+    folders = plan["in_the_clear"]
+    if not folders or not os.path.lexists(folders[0]):
+        return []
+    return [folder for folder in folders if os.path.lexists(folder)]
+
+
+def _words(left: Sequence[str]) -> list[str]:
+    if not left:
+        return []
+    return [
+        "left on this machine, not encrypted:",
+        *(f"  {folder}" for folder in left),
+        "remove it when nobody needs it any more",
+    ]

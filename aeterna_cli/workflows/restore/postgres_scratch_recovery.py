@@ -41,10 +41,15 @@ def tablespace_folder(data: Path) -> Path:
     return data.with_name(f"{data.name}.tablespaces")
 
 
+def folders(data: Path) -> tuple[Path, ...]:
+    """Everything that a recovery into ``data`` makes; ``data`` itself comes first."""
+    return data, tablespace_folder(data), files.state_folder(data), _spool(data)
+
+
 def discard(data: Path) -> None:
     """Remove a directory that we unpacked and that nobody serves, with all that lies beside it."""
     with local_faults(data.parent):
-        for folder in (data, tablespace_folder(data), files.state_folder(data), _spool(data)):
+        for folder in folders(data):
             if folder.exists():
                 shutil.rmtree(folder)
 

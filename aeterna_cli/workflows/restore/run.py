@@ -18,6 +18,7 @@ from aeterna_cli.workflows.restore.choice import Choice
 from aeterna_cli.workflows.restore.opened import OpenedBackup
 from aeterna_cli.workflows.restore.plan import result as previewed
 from aeterna_cli.workflows.restore.plan import view as preview_view
+from aeterna_cli.workflows.restore.postgres_scratch_recovery import folders
 from aeterna_cli.workflows.restore.preview import Preview, preview
 from aeterna_cli.workflows.restore.steps import RestoreSteps
 
@@ -109,6 +110,7 @@ def _plan(
             "destructive": destructive,
             "facts": dict(facts),
         },
+        in_the_clear=tuple(map(str, folders(prepared))) if prepared else (),
     )
 
 

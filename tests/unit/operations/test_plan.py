@@ -53,5 +53,6 @@ def test_the_document_is_all_of_it() -> None:
         "leases": [{"component": "the work", "shared": False}],
         "restartable": True,
         "parameters": {"steps": 2},
+        "in_the_clear": [],
     }
     assert isinstance(PLAN, Plan)
