@@ -13,7 +13,9 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "make: $(PYTHON) with venv is needed (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
 	@echo "installing the pinned packages into $(VENV) (hashes are checked)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# commands/ is installed as aeterna_cli.commands: setuptools warns of that, whatever one does
+	@PYTHONWARNINGS='ignore:Editable installation' \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: setup

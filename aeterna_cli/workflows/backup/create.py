@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from aeterna_cli.context import Context
 from aeterna_cli.operations.lease import LeaseRequest
@@ -46,6 +45,17 @@ class Created:
     skew_milliseconds: Mapping[str, int]
     counts: Mapping[str, int | None]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a dry run would do. ``estimated_bytes`` are before compression, as the stores tell."""
+
+    stores: tuple[StoreName, ...]
+    location: str
+    estimated_bytes: int
+    identities: Mapping[str, str | None]
+    versions: Mapping[str, str]
 
 
 def options(
@@ -97,12 +107,11 @@ def run(ctx: Context, asked: Options) -> Result:
 
 
 def _dry(ctx: Context, asked: Options, ready: Preflight) -> Result:
-    facts: dict[str, Any] = {"dry_run": True, **ready.as_facts()}
-    text = (
-        f"would back up {', '.join(asked.stores)} ({human_bytes(ready.estimated_bytes)}) to"
-        f" {ctx.deployment.objects.description}"
-    )
-    return Result("aeterna.backup.create/1", facts, lambda: text)
+    place = ctx.deployment.objects.description
+    would = Planned(asked.stores, place, ready.estimated_bytes, ready.identities, ready.versions)
+    size = human_bytes(would.estimated_bytes)
+    text = f"would back up {', '.join(would.stores)} ({size}) to {place}"
+    return Result("aeterna.backup.create.planned/1", would, lambda: text)
 
 
 def _view(done: Created) -> str:

@@ -38,6 +38,18 @@ _STOPS = (InterruptedByUser, TerminatedBySignal)
 
 
 @dataclass(frozen=True)
+class Planned:
+    """Where a run would begin; ``timeline`` and ``position`` are None where nothing is stored."""
+
+    system: str
+    slot: str
+    slot_exists: bool
+    timeline: int | None
+    position: str | None
+    server_position: str
+
+
+@dataclass(frozen=True)
 class Received:
     """What one run did. ``position`` is the end of what is stored; bytes are of WAL as the server
     wrote it, and as it is stored."""
@@ -162,15 +174,14 @@ def _dry(ctx: Context, server: "ServerWal", folder: str) -> Result:
         life, lambda timeline: stored_end(place.objects, folder, timeline), server.segment_size
     )
     slot = place.postgres.slot_state(place.profile.postgres.receiver_slot)
-    facts = {
-        "dry_run": True,
-        "system": server.system_identifier,
-        "slot": place.profile.postgres.receiver_slot,
-        "slot_exists": slot is not None,
-        "timeline": wanted[0] if wanted else None,
-        "position": lsn_text(wanted[1]) if wanted else None,
-        "server_position": lsn_text(server.position),
-    }
+    would = Planned(
+        system=server.system_identifier,
+        slot=place.profile.postgres.receiver_slot,
+        slot_exists=slot is not None,
+        timeline=wanted[0] if wanted else None,
+        position=lsn_text(wanted[1]) if wanted else None,
+        server_position=lsn_text(server.position),
+    )
     begin = f"from {lsn_text(wanted[1])} on timeline {wanted[0]}" if wanted else "from its start"
     made = "" if slot is not None else ", which would be made"
     text = (
@@ -178,7 +189,7 @@ def _dry(ctx: Context, server: "ServerWal", folder: str) -> Result:
         f" through slot {place.profile.postgres.receiver_slot}{made},"
         f" to {place.objects.description}"
     )
-    return Result(SCHEMA, facts, lambda: text)
+    return Result("aeterna.backup.wal.receive.planned/1", would, lambda: text)
 
 
 def _view(done: Received) -> str:

@@ -1,7 +1,8 @@
 """``operation abort``: give an unfinished operation up."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aeterna_cli.context import Context
@@ -11,6 +12,15 @@ from aeterna_cli.operations.journal import ENDED, state_of
 from aeterna_cli.operations.plan import Danger, Plan
 from aeterna_cli.operations.runner import abort
 from aeterna_cli.output.result import Result
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """``left``: folders of this machine with data in the clear that nobody will clean up."""
+
+    operation: str
+    dry_run: bool
+    left: tuple[str, ...]
 
 
 def run(ctx: Context, operation: str) -> Result:
@@ -34,29 +44,29 @@ def run(ctx: Context, operation: str) -> Result:
         facts={},
         steps=(),
     )
-    left = _left(journal.records[0].data["plan"])
-    data = {"operation": operation, "state": "abandoned", "left": left}
-    if ctx.flags.dry_run:
-        would = f"would give up {operation}"
-        return Result("aeterna.operation.abort/1", data, lambda: "\n".join([would, *_words(left)]))
-    confirm(question, around.answers, profile=around.profile, environment=around.environment)
-    abort(operation, around)
-    done = f"operation {operation} is abandoned"
-    return Result("aeterna.operation.abort/1", data, lambda: "\n".join([done, *_words(left)]))
+    given_up = Abandoned(operation, ctx.flags.dry_run, _left(journal.records[0].data["plan"]))
+    if not ctx.flags.dry_run:
+        confirm(question, around.answers, profile=around.profile, environment=around.environment)
+        abort(operation, around)
+    return Result("aeterna.operation.abort/1", given_up, lambda: _view(given_up))
 
 
-def _left(plan: Mapping[str, Any]) -> list[str]:
-    folders = plan["in_the_clear"]
+def _left(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    folders = plan.get("in_the_clear", ())  # older journals have none
     if not folders or not os.path.lexists(folders[0]):
-        return []
-    return [folder for folder in folders if os.path.lexists(folder)]
+        return ()
+    return tuple(folder for folder in folders if os.path.lexists(folder))
 
 
-def _words(left: Sequence[str]) -> list[str]:
-    if not left:
-        return []
-    return [
-        "left on this machine, not encrypted:",
-        *(f"  {folder}" for folder in left),
-        "remove it when nobody needs it any more",
-    ]
+def _view(done: Abandoned) -> str:
+    first = "would give up operation" if done.dry_run else "gave up operation"
+    if not done.left:
+        return f"{first} {done.operation}"
+    return "\n".join(
+        [
+            f"{first} {done.operation}",
+            "left on this machine, not encrypted:",
+            *(f"  {folder}" for folder in done.left),
+            "remove it when nobody needs it any more",
+        ]
+    )

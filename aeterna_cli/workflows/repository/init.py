@@ -31,6 +31,16 @@ class Initialised:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Planned:
+    """What a dry run would make, and where. An existing signing key would be taken."""
+
+    location: str
+    deployment: str
+    signing_key_file: Path
+    key_service: str
+
+
 def run(ctx: Context) -> Result:
     """A new repository, or a refusal; an existing one is never touched.
 
@@ -44,9 +54,9 @@ def run(ctx: Context) -> Result:
     _refuse_existing(place)
     if ctx.flags.dry_run:
         where = place.objects.description
-        return Result(
-            "aeterna.repository.init/1", {"location": where}, lambda: f"would use {where}"
-        )
+        would = Planned(where, place.id, place.signing_key_file, place.key_service.description)
+        text = f"would use {where}"
+        return Result("aeterna.repository.init.planned/1", would, lambda: text)
     place.prepare_repository_place()
     findings = [*place.probe_conditional_writes(), *_key_service_ready(place.key_service)]
     _refuse_errors(findings)

@@ -21,11 +21,13 @@ SNAPSHOTS = ROOT / "tests" / "data" / "schemas"
 #: schema -> the type of its data; [..] where the data are a list of it
 RESULTS = {
     "aeterna.backup.create/1": "workflows.backup.create:Created",
+    "aeterna.backup.create.planned/1": "workflows.backup.create:Planned",
     "aeterna.backup.list/1": "workflows.backup.list:Listed[]",
     "aeterna.backup.prune/1": "workflows.backup.prune:Pruned",
     "aeterna.backup.show/1": "workflows.backup.show:Shown",
     "aeterna.backup.verify/1": "workflows.backup.verify:Verified",
     "aeterna.backup.wal.receive/1": "workflows.backup.wal_receive:Received",
+    "aeterna.backup.wal.receive.planned/1": "workflows.backup.wal_receive:Planned",
     "aeterna.backup.wal.status/1": "workflows.backup.wal_status:Status",
     "aeterna.config.init/1": "workflows.config.init:Written",
     "aeterna.config.show/1": "workflows.config.show:Shown",
@@ -36,14 +38,16 @@ RESULTS = {
     "aeterna.lab.reset/1": "lab.deployment:DownReport",
     "aeterna.lab.seed/1": "lab.seed.run:Seeded",
     "aeterna.lab.status/1": "lab.deployment:LabStatus",
+    "aeterna.operation.abort/1": "workflows.operation.abort:Abandoned",
     "aeterna.operation.list/1": "operations.journal:OperationSummary[]",
     "aeterna.repository.init/1": "workflows.repository.init:Initialised",
+    "aeterna.repository.init.planned/1": "workflows.repository.init:Planned",
     "aeterna.restore.run/1": "workflows.restore.run:Restored",
 }
 #: results that are plain mappings: their keys are data, or tests on real servers look at them
 MAPPINGS = {
     "aeterna.backup.prune.resumed/1", "aeterna.config.pin/1", "aeterna.doctor.grants/1",
-    "aeterna.lab.env/1", "aeterna.operation.abort/1", "aeterna.operation.show/1",
+    "aeterna.lab.env/1", "aeterna.operation.show/1",
     "aeterna.restore.plan/1", "aeterna.restore.verify/1",
 }  # fmt: skip
 #: documents inside the repository, not results; their own tests keep them

@@ -60,7 +60,10 @@ def test_a_second_backup_counts_on_and_a_chosen_store_is_alone(practice: Practic
 
 def test_a_dry_run_writes_nothing(practice: Practice) -> None:
     before = sorted(practice.repository.rglob("*"))
-    assert practice.cli.ok("backup", "create", "--dry-run").data["dry_run"] is True
+    ran = practice.cli.ok("backup", "create", "--dry-run")
+    assert ran.schema == "aeterna.backup.create.planned/1"
+    assert ran.data["stores"] == ["postgres", "qdrant", "redis"]
+    assert ran.data["estimated_bytes"] > 0
     assert sorted(practice.repository.rglob("*")) == before
 
 

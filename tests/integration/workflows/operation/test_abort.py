@@ -14,10 +14,10 @@ pytestmark = pytest.mark.integration
 def test_a_killed_restore_is_given_up_with_a_yes_only(practice: Practice, killed: str) -> None:
     refused = practice.cli("operation", "abort", killed)
     assert (refused.code, refused.error["code"]) == (7, "confirmation_missing")
-    practice.cli.ok("operation", "abort", killed, "--dry-run")
+    assert practice.cli.ok("operation", "abort", killed, "--dry-run").data["dry_run"] is True
     assert len(practice.operations("--unfinished")) == 1
     data = practice.cli.ok("operation", "abort", killed, "--yes").data
-    assert data == {"operation": killed, "state": "abandoned", "left": []}
+    assert data == {"operation": killed, "dry_run": False, "left": []}
     assert practice.operations("--unfinished") == []
     for words in (("resume", "--confirm", NAME), ("abort", "--yes"), ("abort", "--dry-run")):
         ran = practice.cli("operation", words[0], killed, *words[1:])
