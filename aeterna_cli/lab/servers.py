@@ -75,7 +75,9 @@ class Servers:
         try:
             process = self.adoptable(part)
             if process is not None:
-                self.tell(LabEvent(part, "adopted", f"runs already (pid {process.pid})"))
+                self.tell(
+                    LabEvent(part, "adopted", f"{TITLES[part]} runs already (pid {process.pid})")
+                )
             else:
                 self.tell(LabEvent(part, "starting", f"starting {TITLES[part]}"))
                 process = self._start(part)

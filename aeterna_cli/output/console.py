@@ -136,9 +136,8 @@ class Output:
             self._progress_bar(step, done, total, unit)
         elif monotonic() - self._last_line >= LOG_INTERVAL:
             self._last_line = monotonic()
-            share = f" of {_amount(total, unit)}" if total else ""
             fields = {"step": step, "done": done, "total": total, "unit": unit}
-            self._line("info", f"{step}: {_amount(done, unit)}{share}", fields)
+            self._line("info", f"{step}: {_amount(done, total, unit)}", fields)
 
     def _progress_bar(self, step: str, done: float, total: float | None, unit: str) -> None:
         if self._bar is None:
@@ -156,7 +155,7 @@ class Output:
                 refresh_per_second=8,
             )
             self._bar.start()
-        amount = _amount(done, unit)
+        amount = _amount(done, total, unit)
         if step not in self._tasks:
             self._tasks[step] = self._bar.add_task(step, total=total, amount=amount)
         self._bar.update(self._tasks[step], completed=done, total=total, amount=amount)
@@ -168,9 +167,11 @@ class Output:
             self._bar = None
 
 
-def _amount(value: float | None, unit: str) -> str:
+def _amount(done: float, total: float | None, unit: str) -> str:
+    """``1.0 MiB of 32.4 MiB``, ``1 of 4 collections``; without a total, only what is done."""
     from aeterna_cli.output.tables import human_bytes
 
-    if value is None:
-        return "?"
-    return human_bytes(int(value)) if unit == "B" else f"{value:,.0f} {unit}"
+    if unit == "B":
+        return " of ".join(human_bytes(int(one)) for one in (done, total) if one is not None)
+    share = f" of {total:,.0f}" if total is not None else ""
+    return f"{done:,.0f}{share} {unit}"

@@ -67,15 +67,18 @@ class QdrantCapture:
 
 
 def capture(
-    server: QdrantStore, volumes: "Volumes", work: Path, say: Callable[[str], None]
+    server: QdrantStore, volumes: "Volumes", work: Path, progress: Callable[[int, int], None]
 ) -> QdrantCapture:
-    """Every collection, our own first: nothing in the images is older than the marker in it."""
+    """Every collection, our own first: nothing in the images is older than the marker in it.
+
+    ``progress`` hears how many collections are done, of how many.
+    """
     described = server.describe()
     described.sort(key=lambda one: (one.name != OPS_COLLECTION, one.name))
     images: list[ShardImage] = []
     logical: list[str] = []
     for number, description in enumerate(described):
-        say(description.name)
+        progress(number, len(described))
         try:
             images += _snapshots(server, description, number, volumes, work)
         except RefusedError as error:
@@ -83,6 +86,7 @@ def capture(
                 raise
             images += _scrolled(server, description, number, volumes, work)
             logical.append(description.name)
+    progress(len(described), len(described))
     return QdrantCapture(tuple(described), tuple(images), tuple(logical))
 
 

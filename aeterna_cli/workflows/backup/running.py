@@ -251,7 +251,7 @@ class RunningBackup:
             self.place.qdrant,
             self.volumes,
             self._folder("qdrant"),
-            lambda name: self.ctx.out.progress(f"Qdrant {name}", 0, None),
+            lambda done, total: self.ctx.out.progress("Qdrant", done, total, "collections"),
         )
         self.qdrant = (found, begun, self.ctx.clock())
 

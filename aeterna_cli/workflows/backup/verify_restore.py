@@ -18,7 +18,6 @@ from aeterna_cli.errors import (
     TerminatedBySignal,
     TransientError,
 )
-from aeterna_cli.repository.wal_archive import lsn_text
 from aeterna_cli.stores import binaries
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.base.qdrant import OPS_COLLECTION
@@ -175,7 +174,7 @@ class ScratchRestore:
             ahead=profile.restore.feeder_segments,
             durable=False,
             stop=self._ctx.stop.check,
-            progress=self._replayed,
+            on_wal=lambda count: self._ctx.out.progress("WAL", count, None),
         ) as scratch:
             checks, findings = self._look(scratch)
             reports.append(check_relations(scratch.server, stop=self._ctx.stop.check))
@@ -190,9 +189,6 @@ class ScratchRestore:
         self._ctx.stop.check()
         total = sum(one.plain_bytes for one in self._opened.part("postgres").volumes)
         self._ctx.out.progress("PostgreSQL", done, total)
-
-    def _replayed(self, lsn: int) -> None:
-        self._ctx.out.progress(f"WAL {lsn_text(lsn)}", 0, None, "segments")
 
     def _look(self, scratch: "Recovered") -> tuple[list[Check], list[Finding]]:
         """The rows against the manifest: exact, since nobody else can write here."""

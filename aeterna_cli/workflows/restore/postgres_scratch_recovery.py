@@ -98,16 +98,16 @@ def recovered(
     ahead: int,
     durable: bool = True,
     stop: Callable[[], None] = lambda: None,
-    progress: Callable[[int], None] = lambda _lsn: None,
+    on_wal: Callable[[int], None] = lambda _count: None,
 ) -> Iterator[Recovered]:
     """The unpacked ``data`` recovered to ``target``; the scratch server runs inside the block.
 
     Leaving the block kills the server unless ``give_back`` was called. May be repeated after a
-    crash with the same target. Errors as of ``ScratchServer.recover``; what the WAL's own source
-    says wins over the server's words.
+    crash with the same target. ``on_wal`` hears how many bytes of WAL were replayed. Errors as of
+    ``ScratchServer.recover``; what the WAL's own source says wins over the server's words.
     """
     facts = opened.facts("postgres")
-    folder = tablespace_folder(data)
+    folder, start = tablespace_folder(data), lsn_number(facts["start_lsn"])
     spaces = {int(one["oid"]): folder / str(one["oid"]) for one in facts["tablespaces"]}
     with local_faults(data.parent):
         files.prepare(data, spaces)
@@ -124,7 +124,12 @@ def recovered(
         )
         with feeder:
             try:
-                ended = server.recover(target, feeder.restore_command, stop=stop, progress=progress)
+                ended = server.recover(
+                    target,
+                    feeder.restore_command,
+                    stop=stop,
+                    progress=lambda lsn: on_wal(max(0, lsn - start)),
+                )
             except Exception as error:
                 if feeder.error is not None:
                     raise feeder.error from error

@@ -123,9 +123,7 @@ class RestoreSteps:
             bin_dir=settings.postgres.bin_dir,
             ahead=settings.restore.feeder_segments,
             stop=run.safe_point,
-            progress=lambda lsn: self._ctx.out.progress(
-                f"WAL {lsn_text(lsn)}", 0, None, "segments"
-            ),
+            on_wal=lambda count: self._ctx.out.progress("WAL", count, None),
         ) as scratch:
             if done is None:
                 done = self._look(run, scratch)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,22 @@ def test_log_lines_can_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["level"] for line in lines] == ["info", "warning", "info"]
     assert lines[0]["step"] == "x"
     assert (lines[2]["done"], lines[2]["total"]) == (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((1 << 20, 3 << 20), "copy: 1.0 MiB of 3.0 MiB"),
+        ((0, 0), "copy: 0 B of 0 B"),
+        ((1 << 20, None), "copy: 1.0 MiB"),
+        ((1, 4, "collections"), "copy: 1 of 4 collections"),
+        ((1000, None, "points"), "copy: 1,000 points"),
+    ],
+)
+def test_progress_says_how_much_of_what(words: Any, line: str) -> None:
+    out, stderr = output("table", io.StringIO())
+    out.progress("copy", *words)
+    assert stderr.getvalue() == f"{line}\n"
 
 
 def test_quiet_silences_progress_but_no_warning() -> None:

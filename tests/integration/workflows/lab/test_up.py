@@ -22,7 +22,7 @@ def test_up_prints_every_part_and_says_what_it_waited_for(cli: CommandLine, fold
     }
     assert "Valkey answers" in ran.err
     again = cli.ok("lab", "up", "-o", "table")
-    assert "runs already" in again.err
+    assert "Valkey runs already" in again.err
     assert "Valkey" in again.out
 
 
