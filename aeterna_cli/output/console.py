@@ -7,6 +7,7 @@ JSON object.
 
 import os
 import sys
+import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from time import monotonic
@@ -51,6 +52,7 @@ class Output:
         self.format = choose_format(asked, self.stdout)
         self.quiet = quiet
         self.json_log = os.environ.get("AETERNA_LOG") == "json"
+        self._lock = threading.RLock()  # stores are captured at once, and each says how far it is
         self._bar: Any = None
         self._last_line = 0.0
 
@@ -58,6 +60,7 @@ class Output:
 
     def result(self, result: Result) -> None:
         """Print one result in the chosen format."""
+        self.close()
         if self.format == "json":
             self._out(dumps(envelope(result.schema, result.data), indent=2) + "\n")
         elif self.format == "ndjson":
@@ -121,10 +124,13 @@ class Output:
         if self.json_log:
             moment = rfc3339(datetime.now(UTC))
             line = {"time": moment, "level": level, "message": message, **document(fields)}
-            self.stderr.write(dumps(line) + "\n")
+            text = dumps(line)
         else:
-            self.stderr.write(f"{message}\n" if level == "info" else f"{level}: {message}\n")
-        self.stderr.flush()
+            text = message if level == "info" else f"{level}: {message}"
+        with self._lock:
+            self.close()  # else the bar is drawn over the line; the next progress makes it anew
+            self.stderr.write(f"{text}\n")
+            self.stderr.flush()
 
     # -- long work
 
@@ -133,7 +139,8 @@ class Output:
         if self.quiet:
             return
         if self.stderr.isatty() and not self.json_log:
-            self._progress_bar(step, done, total, unit)
+            with self._lock:
+                self._progress_bar(step, done, total, unit)
         elif monotonic() - self._last_line >= LOG_INTERVAL:
             self._last_line = monotonic()
             fields = {"step": step, "done": done, "total": total, "unit": unit}
@@ -161,10 +168,11 @@ class Output:
         self._bar.update(self._tasks[step], completed=done, total=total, amount=amount)
 
     def close(self) -> None:
-        """Take the progress bar off the terminal. Safe to call twice."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        """Take the progress bar off the terminal. Safe to call twice, and from any thread."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
 
 
 def _amount(done: float, total: float | None, unit: str) -> str:

@@ -130,14 +130,11 @@ class RunningBackup:
         wal.start()
         begun = self.ctx.clock()
 
-        def check() -> None:
-            wal.check()
+        def said(done: int) -> None:
+            total = max(done, identity.data_bytes)  # the server's estimate, before it began
+            self.ctx.out.progress("PostgreSQL", done, total)
 
-        with BaseBackupVolumes(
-            self.volumes,
-            check=check,
-            on_bytes=lambda done: self.ctx.out.progress("PostgreSQL", done, identity.data_bytes),
-        ) as volumes:
+        with BaseBackupVolumes(self.volumes, check=wal.check, on_bytes=said) as volumes:
             result = self.place.postgres.base_backup(
                 self.backup_id, volumes, max_rate_kb=self.asked.rate_limit // 1024
             )

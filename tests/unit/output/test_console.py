@@ -142,6 +142,25 @@ def test_a_progress_bar_leaves_the_terminal_as_it_was() -> None:
     assert "copy" in stderr.getvalue()
 
 
+@pytest.mark.parametrize("what", ["note", "warn", "result", "error", "progress of another step"])
+def test_a_line_does_not_stand_behind_a_progress_bar(what: str) -> None:
+    terminal = Terminal()
+    out = Output("table", stdout=terminal, stderr=terminal)
+    out.progress("copy", 1, 2)
+    drawn = len(terminal.getvalue())
+    says = {
+        "note": lambda: out.note("said"),
+        "warn": lambda: out.warn("said"),
+        "result": lambda: out.result(Result("aeterna.x/1", {}, lambda: "said")),
+        "error": lambda: out.error(RefusedError("x", "said")),
+        "progress of another step": lambda: out.progress("said", 1, 2),
+    }
+    says[what]()
+    before = terminal.getvalue()[drawn:].partition("said")[0]
+    out.close()
+    assert "\x1b[2K" in before  # the bar was wiped, or drawn anew as a whole
+
+
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(UsageError, match="xml"):
         Output("xml", stdout=io.StringIO(), stderr=io.StringIO())
