@@ -7,14 +7,15 @@ people type them (Typer keeps root flags in front of it).
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 from aeterna_cli.context import Context, Flags
 from aeterna_cli.doors import GROUPS
-from aeterna_cli.errors import MEANINGS, ExitCode
+from aeterna_cli.errors import MEANINGS, AeternaError, ExitCode
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in MEANINGS.items())
 
@@ -119,7 +120,8 @@ def _register(
         @functools.wraps(function)
         def door(**values: Any) -> None:
             flags = Flags(**{key: values.pop(key) for key in shared})
-            with Context.open(flags, needs_profile=needs_profile) as context:
+            opened = Context.open(flags, needs_profile=needs_profile)
+            with opened as context, _stops_told(context):
                 function(context, **values)
 
         own = inspect.signature(function, eval_str=True)
@@ -134,6 +136,18 @@ def _register(
         return function
 
     return register
+
+
+@contextmanager
+def _stops_told(context: Context) -> Iterator[None]:
+    """Whatever a signal broke ends as the stop that it was."""
+    try:
+        yield
+    except AeternaError as error:
+        told = context.stop.told(error)
+        if told is error:
+            raise
+        raise told from error
 
 
 def group(name: str, help_text: str = "") -> typer.Typer:

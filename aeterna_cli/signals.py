@@ -10,8 +10,17 @@ import signal
 import threading
 from types import FrameType
 
-from aeterna_cli.errors import AeternaError, ExitCode, InterruptedByUser, TerminatedBySignal
+from aeterna_cli.errors import (
+    AeternaError,
+    ExitCode,
+    FailedError,
+    InterruptedByUser,
+    RemoteError,
+    TerminatedBySignal,
+    TransientError,
+)
 
+_FAILURES = (FailedError, RemoteError, TransientError)
 GRACE = 10.0  # seconds from the first signal to the last moment we go on
 
 
@@ -35,6 +44,23 @@ class Stop:
         if self._received == signal.SIGTERM:
             return TerminatedBySignal("terminated", "stopped by SIGTERM at a safe point")
         return InterruptedByUser("interrupted", "stopped by Ctrl-C at a safe point")
+
+    def told(self, error: AeternaError) -> AeternaError:
+        """What to tell when ``error`` ended work: the stop, where it came first.
+
+        A signal to all processes of a service or a job ends our helpers too, so what they were
+        doing fails. What somebody else did, and what was found, stays what it is.
+        """
+        stops = (InterruptedByUser, TerminatedBySignal)
+        if not self.requested or not isinstance(error, (*stops, *_FAILURES)):
+            return error
+        stop = self.error()
+        if type(stop) is type(error):
+            return error
+        if not isinstance(error, stops):
+            stop.hint = f"while stopping: {error.message} [{error.code}]"
+        stop.operation, stop.next_steps = error.operation, error.next_steps
+        return stop
 
     def check(self) -> None:
         """A safe point: raises the stop error when a signal came, else does nothing."""

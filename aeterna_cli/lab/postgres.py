@@ -109,6 +109,7 @@ class Postgres:
                 stderr=subprocess.STDOUT,
                 check=False,
                 umask=0o077,
+                process_group=0,
             )
         if result.returncode != 0:
             raise FailedError(

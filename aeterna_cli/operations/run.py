@@ -61,6 +61,12 @@ class Run:
             for step in self._plan.steps:
                 if step.name not in self._results:
                     self._one(step)
+        except AeternaError as error:
+            told = self._around.stop.told(error)
+            self._write_end(told)
+            if told is error:
+                raise
+            raise told from error
         except BaseException as error:
             self._write_end(error)
             raise

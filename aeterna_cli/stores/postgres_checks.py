@@ -201,11 +201,13 @@ def _damaged(
 def _run(words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         unprivileged.wrap(words),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
         env={**os.environ, "LC_ALL": "C"},
+        process_group=0,
     )
 
 

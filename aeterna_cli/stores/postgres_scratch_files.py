@@ -69,7 +69,14 @@ def _program_major(folder: Path) -> int | None:
     """What the program in ``folder`` says of itself; None where none there can be run."""
     command = [str(folder / "postgres"), "--version"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            process_group=0,
+        )
     except OSError:
         return None
     number = re.search(r"(\d+)", said.stdout.partition(")")[2])
@@ -213,10 +220,12 @@ def control(data: Path, bin_dir: Path) -> dict[str, str]:
     """``pg_controldata`` as words; ``RemoteError('control_file_unreadable')``."""
     said = subprocess.run(
         unprivileged.wrap([bin_dir / "pg_controldata", "-D", data]),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "LC_ALL": "C"},
+        process_group=0,
     )
     if said.returncode != 0:
         raise RemoteError(

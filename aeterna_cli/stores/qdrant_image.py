@@ -76,7 +76,13 @@ def _ask_child(snapshot: Path, folder: Path, ids: Path, timeout: float) -> dict[
     command = [sys.executable, "-m", _CHILD, str(snapshot), str(folder), str(ids)]
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=timeout, check=False, env=_environment()
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            env=_environment(),
+            process_group=0,
         )
     except subprocess.TimeoutExpired as error:
         raise FailedError(

@@ -205,7 +205,11 @@ class ScratchRedis:
         with self._log.open("wb") as log:
             try:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    process_group=0,
                 )
             except OSError as error:
                 raise RemoteError(

@@ -107,6 +107,7 @@ class HookServerControl:
                 text=True,
                 timeout=self._settings.timeout,
                 check=False,
+                process_group=0,
             )
         except subprocess.TimeoutExpired as error:
             raise TransientError(

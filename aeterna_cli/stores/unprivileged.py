@@ -32,7 +32,15 @@ def mode() -> Mode:
     uid, gid = _nobody()
     probe = ["unshare", "--user", f"--map-user={uid}", f"--map-group={gid}", "--", "id", "-u"]
     try:
-        answer = subprocess.run(probe, capture_output=True, text=True, timeout=5, check=False)
+        answer = subprocess.run(
+            probe,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+            process_group=0,
+        )
     except OSError:
         return "setpriv"
     return "user-namespace" if answer.stdout.strip() == str(uid) else "setpriv"

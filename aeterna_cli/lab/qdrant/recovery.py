@@ -95,7 +95,14 @@ async def recover_collection(node: Node, name: str, archive: Path) -> None:
 
 def _untar(archive: Path, folder: Path) -> None:
     command = ["tar", "-S", "-C", str(folder), "-xf", str(archive)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        process_group=0,
+    )
     if done.returncode != 0 or not (folder / "config.json").exists():
         raise service_error("failed to unpack the snapshot archive")
 

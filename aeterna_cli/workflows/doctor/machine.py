@@ -72,7 +72,13 @@ def version_of(program: Path) -> tuple[int, ...]:
     """What a PostgreSQL or Redis program says with ``--version``; empty where it is none."""
     try:
         done = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, check=False, timeout=20
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+            process_group=0,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()

@@ -351,6 +351,7 @@ def _run_program(words: tuple[str, ...], environment: dict[str, str]) -> None:
             capture_output=True,
             text=True,
             check=False,
+            process_group=0,
         )
     except OSError as error:
         raise FailedError(

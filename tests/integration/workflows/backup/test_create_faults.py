@@ -189,6 +189,7 @@ def streaming(practice: Practice) -> Iterator[tuple[subprocess.Popen[str], int]]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        process_group=0,
     )
     try:
         yield process, until(lambda: _walsender(practice, process))
@@ -246,13 +247,36 @@ def test_a_killed_postgres_ends_the_backup(practice: Practice) -> None:
     practice.backup("--store", "postgres")
 
 
+def as_kill(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    process.send_signal(number)
+
+
+def as_terminal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    os.killpg(process.pid, number)
+
+
+def as_service_manager(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Every process of the service, in whatever order."""
+    tasks = Path(f"/proc/{process.pid}/task")
+    children = until(  # the age process is one
+        lambda: [pid for one in tasks.glob("*/children") for pid in one.read_text().split()]
+    )
+    process.send_signal(number)
+    for pid in children:
+        os.kill(int(pid), number)
+
+
+@pytest.mark.parametrize("sent", [as_kill, as_terminal, as_service_manager])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_at_a_safe_point(
-    practice: Practice, number: signal.Signals, code: int
+    practice: Practice,
+    number: signal.Signals,
+    code: int,
+    sent: Callable[[subprocess.Popen[str], signal.Signals], None],
 ) -> None:
     with streaming(practice) as (process, _pid):
         begun = time.monotonic()
-        process.send_signal(number)
+        sent(process, number)
         ran = finished(process)
     assert time.monotonic() - begun < 15
     ended(ran, code, "terminated", "interrupted")
