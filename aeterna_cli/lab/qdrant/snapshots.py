@@ -37,7 +37,14 @@ def shard_folder(node: Node, name: str, shard: int) -> Path:
 
 def run_tar(*arguments: str) -> None:
     """``Refusal`` 500 when tar fails."""
-    done = subprocess.run(["tar", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["tar", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        process_group=0,
+    )
     if done.returncode != 0:
         raise service_error(f"tar: {done.stderr.strip()[-300:]}")
 
