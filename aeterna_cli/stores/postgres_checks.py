@@ -20,8 +20,8 @@ import psycopg
 from psycopg import sql
 
 from aeterna_cli.errors import RemoteError
+from aeterna_cli.stores import helpers, unprivileged
 from aeterna_cli.stores import postgres_scratch_files as files
-from aeterna_cli.stores import unprivileged
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.postgres_connection import connect, postgres_errors
 from aeterna_cli.stores.postgres_scratch import ScratchServer
@@ -199,16 +199,7 @@ def _damaged(
 
 
 def _run(words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        unprivileged.wrap(words),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-        process_group=0,
-    )
+    return helpers.run(unprivileged.wrap(words), env={**os.environ, "LC_ALL": "C"})
 
 
 def _errors(output: str) -> list[str]:

@@ -12,14 +12,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from aeterna_cli.errors import FailedError, RefusedError, RemoteError
-from aeterna_cli.stores import binaries, unprivileged
+from aeterna_cli.stores import binaries, helpers, unprivileged
 
 AUTO = "postgresql.auto.conf"
 RECOVERY_SIGNAL = "recovery.signal"
@@ -67,16 +66,8 @@ def programs_of(wanted: int, configured: Path | None = None) -> Path:
 
 def _program_major(folder: Path) -> int | None:
     """What the program in ``folder`` says of itself; None where none there can be run."""
-    command = [str(folder / "postgres"), "--version"]
     try:
-        said = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            process_group=0,
-        )
+        said = helpers.run([folder / "postgres", "--version"])
     except OSError:
         return None
     number = re.search(r"(\d+)", said.stdout.partition(")")[2])
@@ -218,15 +209,8 @@ def write_configuration(data: Path, settings: Mapping[str, str]) -> list[str]:
 
 def control(data: Path, bin_dir: Path) -> dict[str, str]:
     """``pg_controldata`` as words; ``RemoteError('control_file_unreadable')``."""
-    said = subprocess.run(
-        unprivileged.wrap([bin_dir / "pg_controldata", "-D", data]),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-        process_group=0,
-    )
+    words = unprivileged.wrap([bin_dir / "pg_controldata", "-D", data])
+    said = helpers.run(words, env={**os.environ, "LC_ALL": "C"})
     if said.returncode != 0:
         raise RemoteError(
             "control_file_unreadable",

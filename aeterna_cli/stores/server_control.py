@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aeterna_cli.errors import FailedError, RefusedError, TransientError
 from aeterna_cli.settings import ServerControlSettings, ServerHooks
+from aeterna_cli.stores import helpers
 from aeterna_cli.stores.base.server_control import StoreName
 
 
@@ -100,15 +101,7 @@ class HookServerControl:
         if not command:
             raise NoServerControl._refusal(store)
         try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=self._settings.timeout,
-                check=False,
-                process_group=0,
-            )
+            done = helpers.run(command, timeout=self._settings.timeout)
         except subprocess.TimeoutExpired as error:
             raise TransientError(
                 "hook_timeout", f"the {verb} hook of {store} did not end in {error.timeout:.0f} s"

@@ -11,10 +11,11 @@ import functools
 import os
 import pwd
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+
+from aeterna_cli.stores import helpers
 
 Mode = Literal["as-is", "user-namespace", "setpriv"]
 
@@ -32,15 +33,7 @@ def mode() -> Mode:
     uid, gid = _nobody()
     probe = ["unshare", "--user", f"--map-user={uid}", f"--map-group={gid}", "--", "id", "-u"]
     try:
-        answer = subprocess.run(
-            probe,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-            process_group=0,
-        )
+        answer = helpers.run(probe, timeout=5)
     except OSError:
         return "setpriv"
     return "user-namespace" if answer.stdout.strip() == str(uid) else "setpriv"

@@ -121,4 +121,4 @@ def test_no_helper_gets_the_terminals_signals() -> None:
             words = {keyword.arg for keyword in node.keywords}
             assert words & {"process_group", "start_new_session"}, f"{path}:{node.lineno}"
             assert "stdin" in words, f"{path}:{node.lineno}: reading the terminal would stop it"
-    assert found > 8
+    assert found >= 6

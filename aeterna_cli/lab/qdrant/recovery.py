@@ -9,7 +9,6 @@
 
 import asyncio
 import shutil
-import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,6 +24,7 @@ from aeterna_cli.lab.qdrant.files import read_document, remove_folder, write_doc
 from aeterna_cli.lab.qdrant.node import Node
 from aeterna_cli.lab.qdrant.refusals import Refusal, bad_input, bad_request, service_error
 from aeterna_cli.lab.qdrant.shard import ACTIVE, PARTIAL, THRIFTY, Shard, ensure_indexes
+from aeterna_cli.stores import helpers
 
 PRIORITIES = ("no_sync", "snapshot", "replica")
 _DOWNLOAD_SECONDS = 60
@@ -95,14 +95,7 @@ async def recover_collection(node: Node, name: str, archive: Path) -> None:
 
 def _untar(archive: Path, folder: Path) -> None:
     command = ["tar", "-S", "-C", str(folder), "-xf", str(archive)]
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        process_group=0,
-    )
+    done = helpers.run(command)
     if done.returncode != 0 or not (folder / "config.json").exists():
         raise service_error("failed to unpack the snapshot archive")
 

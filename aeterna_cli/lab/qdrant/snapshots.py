@@ -6,7 +6,6 @@ would otherwise become 260 MB.
 
 import asyncio
 import hashlib
-import subprocess
 import time
 import uuid
 from pathlib import Path
@@ -18,6 +17,7 @@ from aeterna_cli.lab.qdrant.files import remove_file
 from aeterna_cli.lab.qdrant.node import Node
 from aeterna_cli.lab.qdrant.refusals import not_found, service_error
 from aeterna_cli.lab.qdrant.shard import Shard
+from aeterna_cli.stores import helpers
 
 SUFFIX = ".snapshot"
 
@@ -37,14 +37,7 @@ def shard_folder(node: Node, name: str, shard: int) -> Path:
 
 def run_tar(*arguments: str) -> None:
     """``Refusal`` 500 when tar fails."""
-    done = subprocess.run(
-        ["tar", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        process_group=0,
-    )
+    done = helpers.run(["tar", *arguments])
     if done.returncode != 0:
         raise service_error(f"tar: {done.stderr.strip()[-300:]}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.output.tables import human_bytes
-from aeterna_cli.stores import binaries
+from aeterna_cli.stores import binaries, helpers
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.workflows.doctor.look import Look, Seen
 from aeterna_cli.workflows.doctor.platform import POSTGRES, REDIS, Purpose
@@ -71,15 +71,7 @@ def wrong_major(folder: Path, said: tuple[int, ...], wanted: int) -> Finding:
 def version_of(program: Path) -> tuple[int, ...]:
     """What a PostgreSQL or Redis program says with ``--version``; empty where it is none."""
     try:
-        done = subprocess.run(
-            [program, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=20,
-            process_group=0,
-        )
+        done = helpers.run([program, "--version"], timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ()
     found = re.search(r"(?:v=|\(PostgreSQL\) )(\d+(?:\.\d+)*)", done.stdout)

@@ -7,7 +7,6 @@ data directory is handed over.
 
 import os
 import shutil
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import FailedError, RefusedError, RemoteError, TransientError
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.repository.wal_archive import lsn_text
-from aeterna_cli.stores import binaries
+from aeterna_cli.stores import binaries, helpers
 from aeterna_cli.stores.base.qdrant import CollectionDescription
 from aeterna_cli.stores.base.server_control import StoreName
 from aeterna_cli.stores.postgres_scratch import RecoveryTarget
@@ -344,15 +343,7 @@ class RestoreSteps:
 
 def _run_program(words: tuple[str, ...], environment: dict[str, str]) -> None:
     try:
-        done = subprocess.run(
-            words,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            process_group=0,
-        )
+        done = helpers.run(words, env=environment)
     except OSError as error:
         raise FailedError(
             "hook_missing", f"the restore hook {words[0]} cannot be run: {error.strerror}"
