@@ -12,10 +12,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "make: $(PYTHON) with venv is needed (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
 	@echo "installing the pinned packages into $(VENV) (hashes are checked)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@# --no-deps: the lock is the whole answer; asked again, pip takes a newer coverage for coverage[toml]
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@# commands/ is installed as aeterna_cli.commands: setuptools warns of that, whatever one does
 	@PYTHONWARNINGS='ignore:Editable installation' \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null || { \
+	  echo "make: requirements.lock lacks something that a package of it needs: make lock" >&2; exit 1; }
 	@touch $@
 
 demo: setup
