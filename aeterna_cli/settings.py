@@ -183,6 +183,39 @@ class RetentionSettings(Section):
     minimum: int = Field(default=2, ge=1)
 
 
+class TenantSettings(Section):
+    """Size classes by the number of memories: small up to ``small``, medium up to ``medium``, large
+    above. Source of the defaults: the platform's own tenant router."""
+
+    small: int = Field(default=10_000, ge=1)
+    medium: int = Field(default=100_000, ge=1)
+
+
+class DataMapSettings(Section):
+    """``rules``: files beside the one that ships, later ones win; see ``aeterna_cli/datamap``."""
+
+    rules: tuple[FilePath, ...] = ()
+
+
+class ApplicationSettings(Section):
+    """What the application that writes to this deployment promises during a move.
+
+    ``dual``: writes twice by the placement's epoch and acknowledges it. ``reread``: reads the
+    placement before each write and waits while it is held. ``maintenance``: knows no placement; the
+    ``hold`` program stops its writes of a tenant, ``switch`` points it at another collection,
+    ``release`` lets it write again (argument lists; facts come in ``AETERNA_MOVE_*`` variables).
+    Times are seconds: ``route_ttl`` is how long an instance may use a placement without reading it
+    again, ``hold_limit`` the longest that writes of one tenant are held (None: by contract).
+    """
+
+    contract: Literal["dual", "reread", "maintenance"] = "maintenance"
+    route_ttl: float = Field(default=10, gt=0)
+    hold_limit: float | None = Field(default=None, gt=0)
+    hold: tuple[str, ...] = ()
+    switch: tuple[str, ...] = ()
+    release: tuple[str, ...] = ()
+
+
 class TargetSettings(Section):
     """The promises of the deployment, in seconds."""
 
@@ -207,6 +240,15 @@ class Profile(Section):
     restore: RestoreSettings = RestoreSettings()
     retention: RetentionSettings = RetentionSettings()
     targets: TargetSettings = TargetSettings()
+    tenants: TenantSettings = TenantSettings()
+    datamap: DataMapSettings = DataMapSettings()
+    application: ApplicationSettings = ApplicationSettings()
+    qdrant_servers: dict[str, QdrantSettings] = Field(
+        default={}, description="further Qdrant servers that shards lie on, by name"
+    )
+    object_stores: dict[str, RepositorySettings] = Field(
+        default={}, description="the application's own buckets, by name"
+    )
 
 
 JsonTree = dict[str, Any]
