@@ -1,13 +1,22 @@
 """The seed in PostgreSQL: the schema and its rows, in one transaction."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.lab.part import Place
 from aeterna_cli.lab.postgres import DATABASE, OWNER, superuser
+from aeterna_cli.lab.seed.load import (
+    Rows,
+    advance_sequences,
+    copy,
+    shapes,
+    triggers_off,
+    triggers_on,
+    verify_references,
+)
+from aeterna_cli.lab.seed.schemas import ROLES, SCHEMAS, Schema, SchemaName, statements
 from aeterna_cli.lab.seed.tenants import EPOCH, Tenant, identifier, memories
 
 if TYPE_CHECKING:
@@ -40,48 +49,66 @@ def occupied(place: Place) -> bool:
     return found is not None
 
 
-def write(place: Place, seed: int, scale: float, everyone: Sequence[Tenant]) -> int:
-    """All rows or none; how many there are."""
+def write(
+    place: Place,
+    seed: int,
+    scale: float,
+    everyone: Sequence[Tenant],
+    *,
+    extra: int = 0,
+    schema: SchemaName = "complete",
+    database: str = DATABASE,
+) -> int:
+    """Schema and rows, all or none; how many rows there are."""
     from psycopg import sql
 
-    with superuser(place, DATABASE) as server, server.transaction():
-        server.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
-        server.execute(_schema())
-        server.execute("RESET ROLE")  # the owner may not COPY into a table that forces row security
-        count = sum(_copy(server, *table) for table in _tables(seed, everyone))
-        mark = MARK + json.dumps({"seed": seed, "scale": scale})
-        server.execute(sql.SQL("COMMENT ON TABLE tenants IS {}").format(sql.Literal(mark)))
+    wanted = SCHEMAS[schema]
+    with superuser(place, database) as server, server.transaction():
+        _create(server, wanted)
+        known = shapes(server)
+        triggers_off(server)
+        count = sum(copy(server, known, rows) for rows in _tables(seed, everyone, wanted))
+        triggers_on(server)
+        verify_references(server)
+        advance_sequences(server, known)
+        mark = MARK + json.dumps(parameters(seed, scale, extra, schema))
+        server.execute(sql.SQL("COMMENT ON TABLE public.tenants IS {}").format(sql.Literal(mark)))
     return count
 
 
-def _schema() -> bytes:
-    return resources.files("aeterna_cli.lab.seed").joinpath("schema.sql").read_bytes()
+def parameters(seed: int, scale: float, extra: int, schema: SchemaName) -> dict[str, Any]:
+    """What a database remembers of how it was seeded."""
+    return {"seed": seed, "scale": scale, "tenants": extra, "schema": schema}
 
 
-def _copy(server: "Connection", table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> int:
+def _create(server: "Connection", schema: Schema) -> None:
+    """The owner's tables, and a superuser's roles where migration 025 could make them."""
     from psycopg import sql
 
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns.split()))
-    )
-    count = 0
-    with server.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
-            count += 1
-    return count
+    owner = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER))
+    server.execute(owner)
+    for name in schema.before_roles:
+        server.execute(statements(name))
+    server.execute("RESET ROLE")
+    if schema.roles:
+        server.execute(statements(ROLES))
+    server.execute(owner)
+    for name in schema.after_roles:
+        server.execute(statements(name))
+    server.execute("RESET ROLE")
 
 
-def _tables(
-    seed: int, everyone: Sequence[Tenant]
-) -> Iterator[tuple[str, str, Iterable[tuple[Any, ...]]]]:
-    yield (
+def _tables(seed: int, everyone: Sequence[Tenant], schema: Schema) -> Iterator[Rows]:
+    yield Rows("_aeterna_migrations", "version name checksum", schema.migrations())
+    yield Rows(
         "tenants",
         "id slug name created_at",
         [(t.id(seed), t.slug, t.name, EPOCH) for t in everyone],
     )
-    yield "users", "id email display_name default_tenant_id created_at", _users(seed, everyone)
-    yield (
+    yield Rows(
+        "users", "id email display_name default_tenant_id created_at", _users(seed, everyone)
+    )
+    yield Rows(
         "companies",
         "id tenant_id slug name created_at",
         [
@@ -89,33 +116,42 @@ def _tables(
             for t in everyone
         ],
     )
-    yield (
+    yield Rows(
         "tenant_secrets",
-        "id tenant_id logical_name ciphertext created_at",
+        "id tenant_id logical_name ciphertext created_at kms_key_id wrapped_dek nonce",
         [
-            (identifier(seed, t.slug, "secret"), t.id(seed), "git-token", t.slug.encode(), EPOCH)
+            (
+                identifier(seed, t.slug, "secret"),
+                t.id(seed),
+                "git-token",
+                t.slug.encode(),
+                EPOCH,
+                "x",
+                b"x",
+                b"x",
+            )
             for t in everyone
         ],
     )
-    yield (
+    yield Rows(
         "memory_entries",
         "id tenant_id content memory_layer properties device_id importance_score created_at"
         " updated_at",
         _memory_rows(seed, everyone),
     )
-    yield (
+    yield Rows(
         "knowledge_items",
-        "id tenant_id kind content created_at updated_at",
+        "id tenant_id type title content created_at updated_at",
         _knowledge(seed, everyone),
     )
-    yield (
+    yield Rows(
         "governance_events",
-        "id tenant_id idempotency_key event_type payload created_at",
+        "id event_id tenant_id idempotency_key event_type payload created_at",
         _events(seed, everyone),
     )
-    yield (
+    yield Rows(
         "governance_roles",
-        "id company_id principal_id role granted_at",
+        "id company_id principal_id role granted_at principal_type granted_by",
         [
             (
                 identifier(seed, t.slug, "role"),
@@ -123,6 +159,8 @@ def _tables(
                 str(identifier(seed, t.slug, "user", 0)),
                 "admin",
                 EPOCH,
+                "user",
+                identifier(seed, t.slug, "user", 0),
             )
             for t in everyone
         ],
@@ -139,12 +177,12 @@ def _users(seed: int, everyone: Sequence[Tenant]) -> Iterator[tuple[Any, ...]]:
 
 def _memory_rows(seed: int, everyone: Sequence[Tenant]) -> Iterator[tuple[Any, ...]]:
     for tenant in everyone:
-        key = str(tenant.id(seed))
+        key = tenant.key(seed)
         for number, memory in enumerate(memories(seed, tenant)):
             if tenant.memories <= number < tenant.memories + tenant.only_points:
                 continue
             second = int(memory.moment.timestamp())
-            properties = json.dumps({"user_id": memory.user, "source": "lab"})
+            properties = {"user_id": memory.user, "source": "lab"}
             yield (
                 memory.id,
                 key,
@@ -164,13 +202,13 @@ def _knowledge(seed: int, everyone: Sequence[Tenant]) -> Iterator[tuple[Any, ...
         for number in range(max(1, tenant.memories // 20)):
             key = str(identifier(seed, tenant.slug, "knowledge", number))
             text = f"{tenant.name}: decision {number}"
-            yield key, str(tenant.id(seed)), "adr", text, second + number, second + number
+            yield key, tenant.key(seed), "adr", text, text, second + number, second + number
 
 
 def _events(seed: int, everyone: Sequence[Tenant]) -> Iterator[tuple[Any, ...]]:
     for tenant in everyone:
         for number in range(max(1, tenant.memories // 10)):
             key = identifier(seed, tenant.slug, "event", number)
-            payload = json.dumps({"tenant": tenant.slug, "number": number})
+            payload = {"tenant": tenant.slug, "number": number}
             moment = EPOCH + timedelta(minutes=number)
-            yield key, tenant.slug, str(key), "policy.checked", payload, moment
+            yield key, str(key), tenant.key(seed), str(key), "policy.checked", payload, moment
