@@ -15,6 +15,7 @@ from aeterna_cli.datamap.known import KnownTenants, each_once, encoded
 from aeterna_cli.datamap.patterns import Pattern
 from aeterna_cli.datamap.rules import Rules
 from aeterna_cli.stores.base.qdrant import CollectionDescription, ShardKey
+from aeterna_cli.stores.base.tenant_counts import PointsQuestion
 from aeterna_cli.stores.base.tenants import TenantIdentity
 
 #: ``shared``: several tenants, told apart by payload. ``tenant``: one tenant's, as a whole.
@@ -65,6 +66,7 @@ class CollectionClass:
     created_indexed: bool
     shard_keys: tuple[ShardKey | None, ...]
     vector_bytes: int
+    most_asked: int
 
     @property
     def ambiguous(self) -> bool:
@@ -168,6 +170,12 @@ class CollectionMap:
             if one.kind == "shared" or tenant.id in one.tenants
         )
 
+    def questions(self) -> tuple[PointsQuestion, ...]:
+        """What ``stores.qdrant_tenants`` has to count, our own collection left out. The owner of a
+        collection that is certainly one tenant's is its id; of any other that is no shared one
+        it is ``""``."""
+        return tuple(_question(one) for one in self.classes if one.kind != "ours")
+
     def describe(self) -> list[dict[str, Any]]:
         """Every collection for people."""
         return [
@@ -184,6 +192,23 @@ class CollectionMap:
             }
             for one in self.classes
         ]
+
+
+def _question(found: CollectionClass) -> PointsQuestion:
+    owner = found.tenants[0] if found.kind == "tenant" and not found.ambiguous else ""
+    return PointsQuestion(
+        collection=found.collection,
+        owner=None if found.kind == "shared" else owner,
+        field=found.field,
+        json_field=found.json_field,
+        json_path=found.json_path,
+        created=found.created,
+        indexed=found.indexed,
+        created_indexed=found.created_indexed,
+        shard_keys=found.shard_keys,
+        vector_bytes=found.vector_bytes,
+        most_asked=found.most_asked,
+    )
 
 
 def _selection(found: CollectionClass, tenant: TenantIdentity) -> PointSelection:
@@ -256,11 +281,18 @@ def _class(
         created_indexed=_type(schema, created) == "integer",
         shard_keys=described.shard_keys(),
         vector_bytes=vector_bytes(described.config),
+        most_asked=_most_asked(described.config),
     )
 
 
 def _type(schema: Mapping[str, Any], field: str) -> str:
     return str((schema.get(field) or {}).get("data_type", ""))
+
+
+def _most_asked(config: Mapping[str, Any]) -> int:
+    """What strict mode lets one request ask for; 0 without a limit."""
+    strict = config.get("strict_mode_config") or {}
+    return int(strict.get("max_query_limit") or 0) if strict.get("enabled") else 0
 
 
 def vector_bytes(config: Mapping[str, Any]) -> int:
