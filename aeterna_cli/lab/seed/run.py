@@ -1,14 +1,14 @@
 """Filling a lab, once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.lab.part import NotReady, Place
-from aeterna_cli.lab.seed import keys, points, rows
+from aeterna_cli.lab.seed import keys, objects, points, rows
 from aeterna_cli.lab.seed.schemas import SchemaName
-from aeterna_cli.lab.seed.tenants import tenants
+from aeterna_cli.lab.seed.tenants import Tenant, tenants
 
 DEFAULT_SEED = 1
 
@@ -23,6 +23,7 @@ class Seeded:
     rows: int
     points: int
     keys: int
+    objects: int
     seconds: float
     fresh: bool
 
@@ -48,7 +49,7 @@ def seed_lab(
     try:
         found = rows.seeded(place)
         if found == rows.parameters(seed, scale, extra, schema):
-            return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, fresh=False)
+            return Seeded(seed, scale, len(everyone), 0, 0, 0, 0, monotonic() - began, fresh=False)
         if found is not None or rows.occupied(place):
             raise RefusedError(
                 "lab_not_empty",
@@ -60,6 +61,8 @@ def seed_lab(
         count_points = points.write(place, seed, everyone)
         tell("writing keys")
         count_keys = keys.write(place, seed, everyone)
+        tell("writing objects")
+        count_objects = _write_objects(place, seed, everyone, tell)
         tell("writing rows")
         count_rows = rows.write(place, seed, scale, everyone, extra=extra, schema=schema)
     except NotReady as error:
@@ -75,6 +78,18 @@ def seed_lab(
         count_rows,
         count_points,
         count_keys,
+        count_objects,
         monotonic() - began,
         fresh=True,
     )
+
+
+def _write_objects(
+    place: Place, seed: int, everyone: Sequence[Tenant], tell: Callable[[str], None]
+) -> int:
+    """A lab that was made without S3 is seeded all the same, and says so."""
+    try:
+        return objects.write(place, seed, everyone)
+    except NotReady as error:
+        tell(f"no objects are written: {error}")
+        return 0
