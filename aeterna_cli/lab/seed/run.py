@@ -26,6 +26,7 @@ class Seeded:
     objects: int
     seconds: float
     fresh: bool
+    schema: SchemaName = "complete"
 
 
 def seed_lab(
@@ -49,7 +50,8 @@ def seed_lab(
     try:
         found = rows.seeded(place)
         if found == rows.parameters(seed, scale, extra, schema):
-            return Seeded(seed, scale, len(everyone), 0, 0, 0, 0, monotonic() - began, fresh=False)
+            seconds = monotonic() - began
+            return Seeded(seed, scale, len(everyone), 0, 0, 0, 0, seconds, False, schema)
         if found is not None or rows.occupied(place):
             raise RefusedError(
                 "lab_not_empty",
@@ -81,6 +83,7 @@ def seed_lab(
         count_objects,
         monotonic() - began,
         fresh=True,
+        schema=schema,
     )
 
 
