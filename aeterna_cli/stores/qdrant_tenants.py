@@ -14,9 +14,9 @@ import orjson
 
 from aeterna_cli.errors import AeternaError, InterruptedByUser, RemoteError
 from aeterna_cli.settings import QdrantSettings
-from aeterna_cli.stores.base.qdrant import ShardKey
+from aeterna_cli.stores.base.qdrant import CollectionDescription, ShardKey
 from aeterna_cli.stores.base.tenant_counts import CollectionCount, Counted, PointsQuestion
-from aeterna_cli.stores.qdrant_describe import server_version
+from aeterna_cli.stores.qdrant_describe import outline_all, server_version
 from aeterna_cli.stores.qdrant_http import QdrantHttp, part
 
 #: values that a facet is asked to name
@@ -42,6 +42,11 @@ class QdrantTenants:
     def close(self) -> None:
         self._http.close()
 
+    def outlines(self) -> list[CollectionDescription]:
+        """Every collection as the data map wants it, without its points; ``describe`` of
+        ``QdrantServer`` counts them, which fails while a shard is being filled."""
+        return outline_all(self._http)
+
     def count(
         self,
         questions: Iterable[PointsQuestion],
@@ -54,8 +59,8 @@ class QdrantTenants:
 
         ``recent`` are the points whose creation time is ``since`` or later; 0 without ``since``
         and for collections without such a time; ``longer`` counts since an earlier moment as well.
-        Exact at its moment, which moves while points are
-        written. Memory: one page and one entry for every tenant value.
+        Exact at its moment, which moves while points are written. A shard key that is still being
+        filled is not asked. Memory: one page and one entry for every tenant value.
         """
         server_version(self._http)
         found: dict[str, CollectionCount] = {}

@@ -10,13 +10,12 @@ import pytest
 
 from aeterna_cli.datamap import rules
 from aeterna_cli.datamap.collections import CollectionMap, classify_all
-from aeterna_cli.errors import InterruptedByUser
+from aeterna_cli.errors import InterruptedByUser, TransientError
 from aeterna_cli.lab import profile
 from aeterna_cli.lab.deployment import Lab
 from aeterna_cli.lab.seed.point_shapes import BACKEND_TENANT, CODE, lots
 from aeterna_cli.lab.seed.tenants import CROWD, SHARED
 from aeterna_cli.stores.base.tenant_counts import CollectionCount, Counted
-from aeterna_cli.stores.qdrant import QdrantServer
 from aeterna_cli.stores.qdrant_http import QdrantHttp, part
 from aeterna_cli.stores.qdrant_tenants import QdrantTenants
 from tests.integration.stores.qdrant_server import LabQdrant, lab_qdrant
@@ -42,10 +41,8 @@ def of_tenants(count: CollectionCount) -> dict[str, int]:
 @pytest.fixture
 def known(lab: Lab) -> Iterator[tuple[CollectionMap, QdrantTenants]]:
     settings = profile.build(lab.place()).qdrant
-    with QdrantServer(settings) as server:
-        described = server.describe()
     tenants = QdrantTenants(settings)
-    yield classify_all(described, RULES, IDENTITIES), tenants
+    yield classify_all(tenants.outlines(), RULES, IDENTITIES), tenants
     tenants.close()
 
 
@@ -114,10 +111,8 @@ class Scratch:
         self.http.upsert(name, body)
 
     def count(self, name: str, *, most_values: int = 50_000, since: datetime | None = None):  # type: ignore[no-untyped-def]
-        with self.server.client() as client:
-            described = client.describe()
-        found = classify_all(described, RULES, NEIGHBOURS)
         tenants = QdrantTenants(self.settings, most_values=most_values)
+        found = classify_all(tenants.outlines(), RULES, NEIGHBOURS)
         counts = tenants.count(found.questions(), since=since)
         tenants.close()
         return counts[name]
@@ -166,6 +161,19 @@ def test_a_point_under_two_shard_keys_is_one_point(scratch: Scratch, indexes: bo
     )
     assert everything["count"] == 13, "the server counts those points twice: nothing is tested"
     assert found.points == 7
+
+
+def test_a_shard_key_that_is_being_filled_is_not_asked(scratch: Scratch) -> None:
+    """The server refuses to read it: counting goes on all the same, and does not count it."""
+    scratch.collection("memories-shared", "shared")
+    scratch.put("memories-shared", "shared", 1, [payload("acme") for _ in range(3)])
+    body = {"shard_key": "acme", "shards_number": 1, "initial_state": "Partial"}
+    scratch.http.call("PUT", "/collections/memories-shared/shards", body)
+    with pytest.raises(TransientError), scratch.server.client() as client:
+        client.describe()
+    found = scratch.count("memories-shared")
+    assert found.by_key == {"shared": {"acme": Counted(3, 0)}}
+    assert found.by_tenant == {"acme": Counted(3, 0)}
 
 
 def test_a_collection_of_one_tenant_under_two_keys(scratch: Scratch) -> None:
