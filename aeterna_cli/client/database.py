@@ -75,6 +75,11 @@ class Control:
         self._registers = registers
         self._connection: Any = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is kept, which may have been cut meanwhile."""
+        return self._connection is not None
+
     def acknowledge(self, honoured: Mapping[str, int]) -> None:
         """Committed when this returns. Nothing at all where the contract asks for none."""
         if self._registers and honoured:
