@@ -337,7 +337,9 @@ def test_a_change_waits_for_the_write(placing: PlacementServer) -> None:
                     return found
 
             writing = pool.submit(write)
+            assert one.reading(placement.tenant) == SHARED
             moved = placing.changed(held, state="serving", primary=DEDICATED)
+            assert one.reading(placement.tenant) == DEDICATED, "nothing is cached"
             assert writing.result(30) == moved
         assert placing.acknowledged(placement.tenant) == []
 
