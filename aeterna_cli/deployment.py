@@ -6,16 +6,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aeterna_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from aeterna_cli.repository.repository import Repository
-    from aeterna_cli.settings import Profile
+    from aeterna_cli.settings import Profile, QdrantSettings
+    from aeterna_cli.stores.application_objects import ApplicationObjects
     from aeterna_cli.stores.base.findings import Finding
     from aeterna_cli.stores.base.keys import KeyService
     from aeterna_cli.stores.base.objects import ObjectStore
+    from aeterna_cli.stores.base.placement import Placement
     from aeterna_cli.stores.base.server_control import ServerControl
     from aeterna_cli.stores.postgres import PostgresServer
+    from aeterna_cli.stores.postgres_placement import PostgresPlacement
     from aeterna_cli.stores.qdrant import QdrantServer
+    from aeterna_cli.stores.qdrant_tenants import QdrantTenants
     from aeterna_cli.stores.redis import RedisServer
+    from aeterna_cli.stores.redis_tenants import RedisTenants
     from aeterna_cli.workflows.pins import Pins
 
 T = TypeVar("T")
@@ -121,6 +128,19 @@ class Deployment:
         return PostgresServer(self.profile.postgres)
 
     @cached_property
+    def placement(self) -> "PostgresPlacement":
+        """Shards and placements; its tables are made by its ``ensure_schema``, never before."""
+        from aeterna_cli.stores.postgres_placement import PostgresPlacement
+
+        return self._remember(PostgresPlacement(self.profile.postgres))
+
+    def publish_placement(self, placement: "Placement") -> str | None:
+        """Tell Redis of a change that is committed; the warning to show where that failed."""
+        from aeterna_cli.stores.redis_placement import publish
+
+        return publish(self.profile.redis, placement)
+
+    @cached_property
     def qdrant(self) -> "QdrantServer":
         return self.another_qdrant()
 
@@ -129,6 +149,29 @@ class Deployment:
         from aeterna_cli.stores.qdrant import QdrantServer
 
         return self._remember(QdrantServer(self.profile.qdrant))
+
+    def qdrant_server(self, name: str) -> "QdrantServer":
+        """A connection of its own to the profile's Qdrant ("") or to one of ``qdrant_servers``.
+
+        ``UsageError('qdrant_server_unknown')`` for a name that the profile does not have.
+        """
+        from aeterna_cli.stores.qdrant import QdrantServer
+
+        return self._remember(QdrantServer(self._qdrant_settings(name)))
+
+    def _qdrant_settings(self, name: str) -> "QdrantSettings":
+        if not name:
+            return self.profile.qdrant
+        settings = self.profile.qdrant_servers.get(name)
+        if settings is None:
+            known = ", ".join(sorted(self.profile.qdrant_servers)) or "none"
+            raise UsageError(
+                "qdrant_server_unknown",
+                f"the profile {self.name} has no Qdrant server {name!r}",
+                hint=f"qdrant_servers names {known}",
+                next_steps=["aeterna-cli config show"],
+            )
+        return settings
 
     @cached_property
     def redis(self) -> "RedisServer":
@@ -139,6 +182,24 @@ class Deployment:
         from aeterna_cli.stores.redis import RedisServer
 
         return self._remember(RedisServer(self.profile.redis))
+
+    def application_objects(self) -> "Sequence[ApplicationObjects]":
+        """The application's own buckets, in the order of the profile."""
+        from aeterna_cli.stores.application_objects import ApplicationObjects
+
+        stores = self.profile.object_stores.items()
+        return [self._remember(ApplicationObjects(values, name)) for name, values in stores]
+
+    def qdrant_tenants(self, name: str = "") -> "QdrantTenants":
+        """Counts by tenant on the server that ``qdrant_server`` means by this name."""
+        from aeterna_cli.stores.qdrant_tenants import QdrantTenants
+
+        return self._remember(QdrantTenants(self._qdrant_settings(name)))
+
+    def redis_tenants(self) -> "RedisTenants":
+        from aeterna_cli.stores.redis_tenants import RedisTenants
+
+        return self._remember(RedisTenants(self.profile.redis))
 
     @cached_property
     def server_control(self) -> "ServerControl":
