@@ -61,10 +61,8 @@ def _fold_file(history: History, path: Path, examples: int) -> None:
     batches: dict[int, list[Operation]] = {}
     for letter, *words in lines(path):
         if letter == "I":
-            number, version, kind, embedded, updated_at = words
-            started[int(number)] = Operation(
-                int(number), int(version), KINDS[kind], int(embedded), int(updated_at)
-            )
+            number, version, embedded, stamp = (int(words[at]) for at in (0, 1, 3, 4))
+            started[number] = Operation(number, version, KINDS[words[2]], embedded, stamp)
         elif letter == "A":
             _acknowledge(history, started.pop(int(words[0])))
         elif letter == "B":

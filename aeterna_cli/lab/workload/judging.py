@@ -34,12 +34,15 @@ class Strictness:
     emptied: Mapping[str, Sequence[PointsPlace]] | None = None
 
 
+USUAL = Strictness()
+
+
 def verdict(
     folder: Path,
     locate: Locate,
     served: Served,
     *,
-    strictness: Strictness = Strictness(),
+    strictness: Strictness = USUAL,
     measured: Mapping[str, Measured] | None = None,
 ) -> Verdict:
     """Judges every tenant of the workload in ``folder``; nothing may write to them meanwhile."""
@@ -47,8 +50,16 @@ def verdict(
     servers = Servers(locate)
     try:
         tenants = tuple(
-            _tenant(folder, index, description, servers, served, strictness, measured or {})
-            for index in range(len(description.tenants))
+            _tenant(
+                one,
+                folders.logs(folder, index),
+                place_of(folder, description, one, served),
+                description=description,
+                servers=servers,
+                strictness=strictness,
+                measured=(measured or {}).get(one.id),
+            )
+            for index, one in enumerate(description.tenants)
         )
     finally:
         servers.close()
@@ -63,17 +74,16 @@ def place_of(folder: Path, description: Description, tenant: Moved, served: Serv
 
 
 def _tenant(
-    folder: Path,
-    index: int,
+    tenant: Moved,
+    logs: Path,
+    place: PointsPlace,
+    *,
     description: Description,
     servers: Servers,
-    served: Served,
     strictness: Strictness,
-    measured: Mapping[str, Measured],
+    measured: Measured | None,
 ) -> TenantVerdict:
-    tenant = description.tenants[index]
-    history = fold(folders.logs(folder, index))
-    place = place_of(folder, description, tenant, served)
+    history = fold(logs)
     case = Case(
         description.universe(tenant),
         history,
@@ -93,7 +103,7 @@ def _tenant(
         while_running=_running(history),
         client_errors=dict(history.errors),
         second_writes_missing=dict(history.seconds_missing),
-        measured=measured.get(tenant.id),
+        measured=measured,
     )
 
 

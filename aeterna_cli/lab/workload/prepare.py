@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from aeterna_cli.errors import AeternaError
 from aeterna_cli.lab.workload.log import Log
@@ -19,18 +20,18 @@ def make_place(servers: Servers, place: PointsPlace, dimensions: int) -> None:
     except AeternaError as error:
         if error.code != "qdrant_not_found":
             raise
-        body = {"vectors": {"size": dimensions, "distance": "Cosine"}}
+        body: dict[str, Any] = {"vectors": {"size": dimensions, "distance": "Cosine"}}
         custom = {"sharding_method": "custom", "shard_number": 1}
         servers.call(place, "PUT", "", {**body, **(custom if place.shard_key else {})})
     for name, schema in INDEXES.items():
-        body = {"field_name": name, "field_schema": schema}
-        servers.call(place, "PUT", "/index?wait=true", body)
+        index = {"field_name": name, "field_schema": schema}
+        servers.call(place, "PUT", "/index?wait=true", index)
     if place.shard_key is not None and place.shard_key not in servers.shard_keys(place):
         servers.call(place, "PUT", "/shards", {"shard_key": place.shard_key})
 
 
 def insert(
-    servers: Servers, place: PointsPlace, universe: Universe, log: Log, first: int, count: int
+    servers: Servers, place: PointsPlace, universe: Universe, log: Log, *, first: int, count: int
 ) -> None:
     """Points ``first`` and following at version 1, each batch logged before and after."""
     for start, size in _batches(first, count):

@@ -9,7 +9,7 @@ from types import TracebackType
 from aeterna_cli.lab.workload import folder as folders
 from aeterna_cli.lab.workload import judging, prepare
 from aeterna_cli.lab.workload.folder import Contract, Description, Moved
-from aeterna_cli.lab.workload.judging import Strictness
+from aeterna_cli.lab.workload.judging import USUAL, Strictness
 from aeterna_cli.lab.workload.log import Log
 from aeterna_cli.lab.workload.measure import Measurements
 from aeterna_cli.lab.workload.placing import PlacementRoute, Placing
@@ -18,7 +18,7 @@ from aeterna_cli.lab.workload.population import Population
 from aeterna_cli.lab.workload.reader import Reader
 from aeterna_cli.lab.workload.routes import GateRoute, Route
 from aeterna_cli.lab.workload.verdict import Verdict
-from aeterna_cli.lab.workload.writer import Habits, Surroundings, Writer
+from aeterna_cli.lab.workload.writer import USUAL_HABITS, Habits, Surroundings, Writer
 from aeterna_cli.stores.base.placement import PointsPlace
 
 _JOIN_SECONDS = 60.0
@@ -41,7 +41,7 @@ class Workload:
         *,
         contract: Contract = "none",
         placing: Placing | None = None,
-        habits: Habits = Habits(),
+        habits: Habits = USUAL_HABITS,
         habits_of: Mapping[str, Habits] | None = None,
         seed: int = 1,
         dimensions: int = 384,
@@ -99,7 +99,7 @@ class Workload:
                 universe, first = self._description.universe(one), len(population)
                 path = folders.logs(self.folder, index) / f"prepared-{first}.log"
                 with Log(path) as log:
-                    prepare.insert(servers, one.place, universe, log, first, count)
+                    prepare.insert(servers, one.place, universe, log, first=first, count=count)
                 population.prepared(count)
         finally:
             servers.close()
@@ -163,7 +163,7 @@ class Workload:
         if self._crashes:
             raise self._crashes.pop()
 
-    def verdict(self, strictness: Strictness = Strictness()) -> Verdict:
+    def verdict(self, strictness: Strictness = USUAL) -> Verdict:
         """After ``stop``: the logs against the servers, with everything that was measured."""
         now = time.monotonic()
         measured = {name: one.measurements.taken(now) for name, one in self._around.items()}

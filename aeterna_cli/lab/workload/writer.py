@@ -20,15 +20,21 @@ _AGAIN_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Habits:
-    """How a tenant's application behaves. ``rate`` is operations a second of the whole tenant, None
-    for as fast as it goes. ``delay`` (seconds) between first and second write widens races; ``drop``
-    is the share of second writes that are never sent, the same ones for the same seed."""
+    """How a tenant's application behaves.
+
+    ``rate`` is operations a second of the whole tenant, None for as fast as it goes. ``delay``
+    (seconds) between first and second write widens races; ``drop`` is the share of second writes
+    that are never sent, the same ones for the same seed.
+    """
 
     writers: int = 2
     readers: int = 1
     rate: float | None = None
     delay: float = 0.0
     drop: float = 0.0
+
+
+USUAL_HABITS = Habits()
 
 
 @dataclass(frozen=True)
