@@ -1,9 +1,10 @@
 """The verdict on one tenant's points at rest, from the logs and the servers alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from aeterna_cli.lab.workload.adopted import digest
 from aeterna_cli.lab.workload.history import History
 from aeterna_cli.lab.workload.model import Operation, Universe
 from aeterna_cli.lab.workload.points import PAGE, Servers, of_tenant
@@ -44,7 +45,8 @@ class Findings:
 class Case:
     """What is judged. ``exclusive``: the place is this tenant's alone, so every point of another
     tenant there is foreign. ``single``: no second copy under another shard key is allowed.
-    ``emptied``: places where no point of this tenant may be left."""
+    ``emptied``: places where no point of this tenant may be left. ``adopted``: points from before
+    the workload, by id, with their digests."""
 
     universe: Universe
     history: History
@@ -52,6 +54,7 @@ class Case:
     exclusive: bool = False
     single: bool = True
     emptied: Sequence[PointsPlace] = ()
+    adopted: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge(servers: Servers, case: Case) -> AtRest:
@@ -61,7 +64,7 @@ def judge(servers: Servers, case: Case) -> AtRest:
     """
     numbers = {case.universe.id(number): number for number in case.history.numbers()}
     findings = Findings()
-    seen: set[int] = set()
+    seen: set[str] = set()
     for page in servers.scan(case.place, of_tenant(case.universe.tenant)):
         seen |= _judge_page(case, numbers, page, findings)
     named = _judge_missing(servers, case, numbers, seen, findings)
@@ -78,15 +81,18 @@ def judge(servers: Servers, case: Case) -> AtRest:
 
 def _judge_page(
     case: Case, numbers: dict[str, int], page: list[dict[str, Any]], findings: Findings
-) -> set[int]:
-    seen: set[int] = set()
+) -> set[str]:
+    """The ids of the page that are this tenant's."""
+    seen: set[str] = set()
     same: list[tuple[dict[str, Any], Operation]] = []
     for point in page:
-        number = numbers.get(str(point["id"]))
+        identity = str(point["id"])
+        number = numbers.get(identity)
         if number is None:
-            findings.add("foreign", f"{point['id']}: this tenant never wrote it")
+            _judge_unwritten(case, point, findings)
+            seen.add(identity)
             continue
-        seen.add(number)
+        seen.add(identity)
         state = _state_of(point, case.history.allowed(number))
         if state is not None:
             same.append((point, state))
@@ -96,6 +102,15 @@ def _judge_page(
     for point, text in differences(case.universe, same):
         findings.add("wrong", f"{point['id']}: {text}")
     return seen
+
+
+def _judge_unwritten(case: Case, point: dict[str, Any], findings: Findings) -> None:
+    """A point that this workload never wrote is one from before it, or does not belong here."""
+    known = case.adopted.get(str(point["id"]))
+    if known is None:
+        findings.add("foreign", f"{point['id']}: this tenant never wrote it")
+    elif known != digest(point):
+        findings.add("wrong", f"{point['id']}: was there before the workload and has changed")
 
 
 def _state_of(point: dict[str, Any], allowed: Sequence[Operation | None]) -> Operation | None:
@@ -147,7 +162,7 @@ def differences(
 
 
 def _judge_missing(
-    servers: Servers, case: Case, numbers: dict[str, int], seen: set[int], findings: Findings
+    servers: Servers, case: Case, numbers: dict[str, int], seen: set[str], findings: Findings
 ) -> set[str]:
     """A point that must be there and is not: lost, unless another tenant's name is on it; these
     are returned."""
@@ -155,9 +170,10 @@ def _judge_missing(
     missing = [
         identity
         for identity, number in numbers.items()
-        if number not in seen
+        if identity not in seen
         and all(state is not None and state.alive for state in case.history.allowed(number))
     ]
+    missing += [identity for identity in case.adopted if identity not in seen]
     for start in range(0, len(missing), PAGE):
         batch = missing[start : start + PAGE]
         there = {one["id"]: one for one in servers.retrieve(case.place, batch)}
@@ -167,13 +183,16 @@ def _judge_missing(
                 named.add(identity)
                 findings.add("foreign", f"{identity}: it says that it belongs to {owner!r}")
             else:
-                state = case.history.allowed(numbers[identity])[0]
-                version = state.version if state else None
-                findings.add(
-                    "lost",
-                    f"{identity} (number {numbers[identity]}): version {version} was acknowledged",
-                )
+                findings.add("lost", _lost(case, identity, numbers.get(identity)))
     return named
+
+
+def _lost(case: Case, identity: str, number: int | None) -> str:
+    if number is None:
+        return f"{identity}: was there before the workload"
+    state = case.history.allowed(number)[0]
+    version = state.version if state else None
+    return f"{identity} (number {number}): version {version} was acknowledged"
 
 
 def _judge_strangers(servers: Servers, case: Case, named: set[str], findings: Findings) -> None:

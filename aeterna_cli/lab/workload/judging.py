@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aeterna_cli.lab.workload import adopted
 from aeterna_cli.lab.workload import folder as folders
 from aeterna_cli.lab.workload.folder import Description, Moved
 from aeterna_cli.lab.workload.history import History, fold
@@ -91,6 +92,7 @@ def _tenant(
         exclusive=tenant.id in strictness.exclusive,
         single=tenant.id not in strictness.copies_allowed,
         emptied=(strictness.emptied or {}).get(tenant.id, ()),
+        adopted=adopted.read(logs),
     )
     return TenantVerdict(
         tenant=tenant.id,

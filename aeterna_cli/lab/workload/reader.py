@@ -10,7 +10,7 @@ from aeterna_cli.lab.workload.log import Log
 from aeterna_cli.lab.workload.model import Operation, share
 from aeterna_cli.lab.workload.points import Servers
 from aeterna_cli.lab.workload.population import Glimpse
-from aeterna_cli.lab.workload.writer import Surroundings
+from aeterna_cli.lab.workload.writer import Tenancy
 
 #: A reader's pause between two reads, in seconds: writers are to have most of the machine.
 PAUSE = 0.002
@@ -19,7 +19,7 @@ PAUSE = 0.002
 class Reader:
     """Runs until ``stop``."""
 
-    def __init__(self, around: Surroundings, servers: Servers, log: Log, index: int) -> None:
+    def __init__(self, around: Tenancy, servers: Servers, log: Log, index: int) -> None:
         self._around = around
         self._servers = servers
         self._log = log

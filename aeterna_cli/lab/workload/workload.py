@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from aeterna_cli.lab.workload import adopted, judging, prepare
 from aeterna_cli.lab.workload import folder as folders
-from aeterna_cli.lab.workload import judging, prepare
 from aeterna_cli.lab.workload.folder import Contract, Description, Moved
 from aeterna_cli.lab.workload.judging import USUAL, Strictness
 from aeterna_cli.lab.workload.log import Log
 from aeterna_cli.lab.workload.measure import Measurements
 from aeterna_cli.lab.workload.placing import PlacementRoute, Placing
-from aeterna_cli.lab.workload.points import Locate, Servers
+from aeterna_cli.lab.workload.points import Locate, Servers, of_tenant
 from aeterna_cli.lab.workload.population import Population
 from aeterna_cli.lab.workload.reader import Reader
 from aeterna_cli.lab.workload.routes import GateRoute, Route
 from aeterna_cli.lab.workload.verdict import Verdict
-from aeterna_cli.lab.workload.writer import USUAL_HABITS, Habits, Surroundings, Writer
+from aeterna_cli.lab.workload.writer import USUAL_HABITS, Habits, Tenancy, Writer
 from aeterna_cli.stores.base.placement import PointsPlace
 
 _JOIN_SECONDS = 60.0
-_Side = Callable[[Surroundings, Servers, Log, int], Writer | Reader]
+_Side = Callable[[Tenancy, Servers, Log, int], Writer | Reader]
 
 
 class Workload:
@@ -56,7 +56,7 @@ class Workload:
         for one in tenants:
             self._gates[one.id].switch(one.place)
         self._around = {
-            one.id: Surroundings(
+            one.id: Tenancy(
                 self._description.universe(one),
                 Population(),
                 Measurements(),
@@ -89,16 +89,18 @@ class Workload:
 
     def prepare(self, points: int | Mapping[str, int]) -> None:
         """Makes the tenants' first places where they are missing and inserts so many more points
-        for each (or for those named), logged and acknowledged like all others."""
+        for each (or for those named), logged and acknowledged like all others. What the tenant has
+        there before the first call must stay as it is, and is judged too."""
         servers = Servers(self._locate)
         try:
             for index, one in enumerate(self._description.tenants):
                 count = points if isinstance(points, int) else points.get(one.id, 0)
-                population = self._around[one.id].population
+                population, logs = self._around[one.id].population, folders.logs(self.folder, index)
                 prepare.make_place(servers, one.place, self._description.dimensions)
                 universe, first = self._description.universe(one), len(population)
-                path = folders.logs(self.folder, index) / f"prepared-{first}.log"
-                with Log(path) as log:
+                if not (logs / adopted.FILE).exists():
+                    adopted.write(logs, servers.scan(one.place, of_tenant(one.id)))
+                with Log(logs / f"prepared-{first}.log") as log:
                     prepare.insert(servers, one.place, universe, log, first=first, count=count)
                 population.prepared(count)
         finally:
@@ -113,9 +115,7 @@ class Workload:
             for number in range(around.habits.readers):
                 self._launch(index, around, Reader, "reader", number)
 
-    def _launch(
-        self, index: int, around: Surroundings, side: _Side, name: str, number: int
-    ) -> None:
+    def _launch(self, index: int, around: Tenancy, side: _Side, name: str, number: int) -> None:
         path = folders.logs(self.folder, index) / f"{name}-{number}.log"
 
         def run() -> None:
@@ -142,6 +142,9 @@ class Workload:
         """How many writes of this tenant were acknowledged since ``start``: for tests that wait
         until enough has happened."""
         return self._around[tenant].measurements.writes
+
+    def acknowledged_in_all(self) -> int:
+        return sum(one.measurements.writes for one in self._around.values())
 
     def mark(self, phase: str) -> None:
         """From now on latencies and pauses count for this phase."""

@@ -38,7 +38,7 @@ USUAL_HABITS = Habits()
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Tenancy:
     """What the threads of one tenant share."""
 
     universe: Universe
@@ -52,7 +52,7 @@ class Surroundings:
 class Writer:
     """Runs until ``stop``; the operation that it is in is then still finished, or left open."""
 
-    def __init__(self, around: Surroundings, servers: Servers, log: Log, index: int) -> None:
+    def __init__(self, around: Tenancy, servers: Servers, log: Log, index: int) -> None:
         self._around = around
         self._servers = servers
         self._log = log
