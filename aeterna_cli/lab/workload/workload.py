@@ -49,15 +49,15 @@ class Workload:
         self.folder = folder
         self._locate = locate
         self._placing = placing
-        self._description = Description(contract, seed, dimensions, tuple(tenants))
-        folders.write(folder, self._description)
+        self.description = Description(contract, seed, dimensions, tuple(tenants))
+        folders.write(folder, self.description)
         self._stop = threading.Event()
         self._gates = folders.gates(folder, tenants)
         for one in tenants:
             self._gates[one.id].switch(one.place)
         self._around = {
             one.id: Tenancy(
-                self._description.universe(one),
+                self.description.universe(one),
                 Population(),
                 Measurements(),
                 self._route(one),
@@ -81,10 +81,10 @@ class Workload:
         self.stop()
 
     def _route(self, tenant: Moved) -> Route:
-        if self._description.contract in ("dual", "reread"):
+        if self.description.contract in ("dual", "reread"):
             assert self._placing is not None, "dual and reread need a placing"  # noqa: S101 - a caller's mistake
             return PlacementRoute(self._placing, tenant)
-        obey = self._description.contract == "none"
+        obey = self.description.contract == "none"
         return GateRoute(self._gates[tenant.id], self._stop, obey=obey)
 
     def prepare(self, points: int | Mapping[str, int]) -> None:
@@ -93,11 +93,11 @@ class Workload:
         there before the first call must stay as it is, and is judged too."""
         servers = Servers(self._locate)
         try:
-            for index, one in enumerate(self._description.tenants):
+            for index, one in enumerate(self.description.tenants):
                 count = points if isinstance(points, int) else points.get(one.id, 0)
                 population, logs = self._around[one.id].population, folders.logs(self.folder, index)
-                prepare.make_place(servers, one.place, self._description.dimensions)
-                universe, first = self._description.universe(one), len(population)
+                prepare.make_place(servers, one.place, self.description.dimensions)
+                universe, first = self.description.universe(one), len(population)
                 if not (logs / adopted.FILE).exists():
                     adopted.write(logs, servers.scan(one.place, of_tenant(one.id)))
                 with Log(logs / f"prepared-{first}.log") as log:
@@ -108,7 +108,7 @@ class Workload:
 
     def start(self) -> None:
         """Writers and readers run when this returns."""
-        for index, one in enumerate(self._description.tenants):
+        for index, one in enumerate(self.description.tenants):
             around = self._around[one.id]
             for number in range(around.habits.writers):
                 self._launch(index, around, Writer, "writer", number)
