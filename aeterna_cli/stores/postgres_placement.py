@@ -1,5 +1,6 @@
 """Shards, placements and acknowledgements in PostgreSQL: the only truth of routing."""
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -73,18 +74,17 @@ class PostgresPlacement:
 
     Errors are those of ``postgres_faults``; ``RefusedError('placement_not_prepared')`` before
     ``ensure_schema``; ``UsageError('tenant_not_a_uuid')`` for a tenant that is none. Connections
-    are kept between calls until ``close``.
+    are kept between calls, until ``close`` or until nobody has the store any more.
     """
 
     def __init__(self, settings: PostgresSettings) -> None:
         self.settings = settings
         self._idle: list[Connection] = []
+        weakref.finalize(self, _close_all, self._idle)
 
     def close(self) -> None:
         """Give the connections back; the next call opens another."""
-        while self._idle:
-            with suppress(psycopg.Error):
-                self._idle.pop().close()
+        _close_all(self._idle)
 
     def ensure_schema(self) -> None:
         """Our tables are there when this returns; safe to repeat, and for two at once."""
@@ -317,6 +317,12 @@ class PostgresPlacement:
                 continue
             return connection
         return connect(self.settings)
+
+
+def _close_all(connections: list[Connection]) -> None:
+    while connections:
+        with suppress(psycopg.Error):
+            connections.pop().close()
 
 
 def _limit(connection: Connection, until: float) -> None:
