@@ -26,10 +26,10 @@ class Ended:
         self.before: dict[str, Point] = {}
         self.workload = ground.workload(self.tenant)
         with self.workload:
-            self.workload.prepare(60)
+            self.workload.prepare(40)
             self.before = {point["id"]: point for point in ground.points(self.tenant)}
             self.workload.start()
-            written(self.workload, self.tenant, 150)
+            written(self.workload, self.tenant, 70)
         self.points = {point["id"]: point for point in ground.points(self.tenant)}
 
     @property

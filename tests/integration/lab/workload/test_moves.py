@@ -49,12 +49,12 @@ def test_an_undisturbed_run_is_clean(ground: Ground) -> None:
     second = Moved(second.id, first.place, "neighbour")
     workload = ground.workload(first, second, habits=Habits(writers=3, readers=2))
     with workload:
-        workload.prepare({first.id: 80, second.id: 30})
+        workload.prepare({first.id: 40, second.id: 20})
         workload.mark("before")
         workload.start()
-        written(workload, first, 100)
+        written(workload, first, 30)
         workload.mark("during")
-        written(workload, second, 30)
+        written(workload, second, 10)
     verdict = workload.verdict()
     assert verdict.clean
     measured = verdict.tenant(first.id).measured
@@ -64,7 +64,7 @@ def test_an_undisturbed_run_is_clean(ground: Ground) -> None:
     assert measured.reads > 0
     assert measured.longest_pause > 0
     assert verdict.tenant(first.id).points == ground.count(first)
-    assert verdict.tenant(first.id).acknowledged >= 180
+    assert verdict.tenant(first.id).acknowledged >= 70
 
 
 def test_a_naive_move_is_found_guilty(ground: Ground) -> None:
@@ -72,7 +72,7 @@ def test_a_naive_move_is_found_guilty(ground: Ground) -> None:
     target = ground.place()
     workload = ground.workload(tenant, contract="naive", habits=Habits(writers=3))
     with workload:
-        workload.prepare(60)
+        workload.prepare(40)
         workload.start()
         copy(ground, tenant, target, workload)
         hook("switch", workload.folder, tenant, target)
