@@ -67,6 +67,10 @@ def test_shards(practice: Practice) -> None:
         follow("shard", practice.cli)
 
 
+def test_tenants(practice: Practice) -> None:
+    follow("tenant", practice.cli)
+
+
 def test_restore_after_everything_was_lost(practice: Practice) -> None:
     practice.backup()
     practice.destroy("postgres", "qdrant", "redis")
