@@ -1,4 +1,4 @@
-"""What the seed wrote for each tenant, by its own generators: no map, no rule, no store is asked."""
+"""What the seed wrote for each tenant, by its own generators: no map and no store is asked."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -59,6 +59,18 @@ def test_every_count_is_what_the_seed_wrote(everything: list[dict[str, Any]]) ->
     assert not {vacant[name] for name in ("memories", "points", "keys", "objects")} - {0}
 
 
+def rows_held(practice: Practice) -> int:
+    from psycopg import sql
+
+    with practice.sql() as server:
+        names = server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        queries = [
+            sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", name))
+            for (name,) in names.fetchall()
+        ]
+        return sum(server.execute(query).fetchone()[0] for query in queries)
+
+
 def test_the_lines_add_up_to_what_the_stores_hold(
     everything: list[dict[str, Any]], practice: Practice
 ) -> None:
@@ -69,14 +81,7 @@ def test_the_lines_add_up_to_what_the_stores_hold(
         assert sum(one["counts"][name] for one in others) == last["counts"][name], name
     points = sum(one["counts"]["points"] + one["counts"]["point_copies"] for one in others)
     assert points == last["counts"]["points"] + last["counts"]["point_copies"]
-    with practice.sql() as server:
-        tables = [
-            row[0]
-            for row in server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        ]
-        held = sum(
-            server.execute(f"SELECT count(*) FROM public.{name}").fetchone()[0] for name in tables
-        )  # noqa: S608  # names of the lab's own tables
+    held = rows_held(practice)
     assert last["counts"]["rows"] == held == seed_counts.table_rows(EVERYONE).total()
     with client(practice.lab.place()) as redis:
         assert last["counts"]["keys"] == redis.dbsize()
