@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -34,9 +34,7 @@ class Scratch:
     database: str
     qdrant: LabQdrant
     _last: int = 0
-
-    def __post_init__(self) -> None:
-        self.http = QdrantHttp(self.qdrant.client()._http._settings)
+    _connections: dict[int, QdrantHttp] = field(default_factory=dict)
 
     @property
     def cli(self) -> CommandLine:
@@ -92,7 +90,16 @@ class Scratch:
         return start
 
     def _http(self, server: LabQdrant | None) -> QdrantHttp:
-        return self.http if server is None else QdrantHttp(server.client()._http._settings)
+        """A connection to this server, kept until the deployment is closed."""
+        wanted = server or self.qdrant
+        if wanted.port not in self._connections:
+            self._connections[wanted.port] = QdrantHttp(wanted.client()._http._settings)
+        return self._connections[wanted.port]
+
+    def close(self) -> None:
+        for http in self._connections.values():
+            http.close()
+        self._placement.close()
 
     # -- shards and placements
 
@@ -152,5 +159,4 @@ def scratch_deployment(
         try:
             yield made
         finally:
-            made.http.close()
-            made._placement.close()
+            made.close()
