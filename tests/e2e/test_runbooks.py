@@ -56,7 +56,7 @@ def test_from_nothing(fresh: Practice) -> None:
     follow("repository", fresh.cli)
 
 
-@pytest.mark.parametrize("name", ["backup", "config", "operation", "doctor"])
+@pytest.mark.parametrize("name", ["backup", "config", "operation", "doctor", "datamap"])
 def test_with_a_backup(practice: Practice, name: str) -> None:
     practice.backup("--store", "redis", "--store", "qdrant")
     follow(name, practice.cli)
