@@ -152,6 +152,8 @@ def test_of_many_operators_at_once_one_wins(placing: PlacementServer) -> None:
         with ThreadPoolExecutor(6) as pool:
             return sorted(pool.map(attempt, range(6)))
 
+    placing.server.execute("ALTER ROLE boss SET default_transaction_isolation = 'serializable'")
+    placing.store.close()
     tenant = str(uuid4())
     assert attempts(lambda: placing.placed(tenant)) == ["1"] + ["placement_changed"] * 5
     first = placing.store.placement(tenant)
@@ -159,6 +161,8 @@ def test_of_many_operators_at_once_one_wins(placing: PlacementServer) -> None:
     assert attempts(lambda: placing.changed(first, state="held")) == (
         ["2"] + ["placement_changed"] * 5
     )
+    placing.server.execute("ALTER ROLE boss RESET default_transaction_isolation")
+    placing.store.close()
 
 
 def test_what_cannot_be_meant_is_refused(placing: PlacementServer) -> None:
