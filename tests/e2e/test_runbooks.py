@@ -56,7 +56,7 @@ def test_from_nothing(fresh: Practice) -> None:
     follow("repository", fresh.cli)
 
 
-@pytest.mark.parametrize("name", ["backup", "config", "operation", "doctor"])
+@pytest.mark.parametrize("name", ["backup", "config", "operation", "doctor", "datamap"])
 def test_with_a_backup(practice: Practice, name: str) -> None:
     practice.backup("--store", "redis", "--store", "qdrant")
     follow(name, practice.cli)
@@ -65,6 +65,10 @@ def test_with_a_backup(practice: Practice, name: str) -> None:
 def test_shards(practice: Practice) -> None:
     with sharding(practice):
         follow("shard", practice.cli)
+
+
+def test_tenants(practice: Practice) -> None:
+    follow("tenant", practice.cli)
 
 
 def test_restore_after_everything_was_lost(practice: Practice) -> None:

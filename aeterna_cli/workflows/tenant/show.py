@@ -180,10 +180,10 @@ def _held(taken: Census, tenant: str, shared: dict[str, int]) -> Iterator[Held]:
             )
     yield from _points(taken, tenant)
     if taken.keys is not None:
-        for rule, volume in taken.keys.by_tenant.get(tenant, {}).items():
+        for rule, volume in sorted(taken.keys.by_tenant.get(tenant, {}).items()):
             yield Held("redis", rule, "keys", volume.count, volume.bytes, None, copy=False)
     for store, tally in taken.objects.items():
-        for rule, volume in tally.by_tenant.get(tenant, {}).items():
+        for rule, volume in sorted(tally.by_tenant.get(tenant, {}).items()):
             place = f"{store}: {rule}"
             yield Held("objects", place, "objects", volume.count, volume.bytes, None, copy=False)
 

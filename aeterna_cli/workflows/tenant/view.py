@@ -2,7 +2,7 @@
 one for the total."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -123,7 +123,15 @@ def total_lines(census: Census) -> list[TenantLine]:
                          key_bytes=-several.key_bytes)  # fmt: skip
         why = "counted for each of several tenants"
         lines.append(_line(census, "nobody", "", why, negative))
-    return [*lines, _line(census, "total", "total", "", census.total)]
+    total = _line(census, "total", "total", "", census.total)
+    everyone = [*census.shares.values(), *census.nobody.values()]
+    counts = replace(
+        total.counts,  # the larger of two sums is not the sum of the larger ones
+        memories=sum(one.memories for one in everyone),
+        memories_7d=sum(one.week for one in everyone),
+        memories_30d=sum(one.month for one in everyone),
+    )
+    return [*lines, replace(total, counts=counts)]
 
 
 def _line(census: Census, kind: Kind, name: str, why: str, share: Share) -> TenantLine:
