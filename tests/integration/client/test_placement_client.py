@@ -204,6 +204,17 @@ def test_a_cut_connection_is_made_again_and_nothing_old_is_used(placing: Placeme
         )
 
 
+def test_a_cut_is_no_error_of_the_next_write(placing: PlacementServer) -> None:
+    with client(placing) as one:
+        with one.writing(placing.placed().tenant):
+            pass
+        for _ in range(5):
+            another = placing.placed()
+            placing.server.value(CUT)
+            with one.writing(another.tenant) as found:
+                assert found == another
+
+
 def test_without_the_server_what_is_cached_ends_with_its_time_to_live(tmp_path: Path) -> None:
     clock = LeapingClock()
     with placement_server(tmp_path / "server") as placing:
@@ -326,7 +337,9 @@ def test_a_change_waits_for_the_write(placing: PlacementServer) -> None:
                     return found
 
             writing = pool.submit(write)
+            assert one.reading(placement.tenant) == SHARED
             moved = placing.changed(held, state="serving", primary=DEDICATED)
+            assert one.reading(placement.tenant) == DEDICATED, "nothing is cached"
             assert writing.result(30) == moved
         assert placing.acknowledged(placement.tenant) == []
 

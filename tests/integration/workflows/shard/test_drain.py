@@ -2,6 +2,8 @@
 
 import pytest
 
+from aeterna_cli.operations.identifiers import uuid7
+from aeterna_cli.operations.lease import Lease, LeaseRequest
 from tests.integration.workflows.shard.sharding import LARGE, Sharding
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -32,3 +34,19 @@ def test_what_is_not_served_from_cannot_drain(shards: Sharding) -> None:
         connection.execute("UPDATE aeterna_ops.shard SET status = 'offline'")
     assert shards.refused("drain", "large", "--yes") == (7, "shard_status_move")
     assert shards.refused("drain", "large", "--undo", "--yes") == (7, "shard_status_move")
+
+
+@pytest.mark.parametrize("component", ["shards", "restore"])
+def test_nothing_changes_beside_another_change_or_a_restore(
+    shards: Sharding, component: str
+) -> None:
+    shards.cli("add", "large", "--collection", LARGE, "--yes")
+    lease = Lease(
+        shards.practice.open().objects, LeaseRequest(component), operation=uuid7(), actor="other"
+    )
+    lease.acquire()
+    try:
+        assert shards.refused("drain", "large", "--yes") == (3, "lease_held")
+    finally:
+        lease.release()
+    assert shards.cli("list")["shards"][0]["status"] == "active"
