@@ -122,7 +122,8 @@ class TenantVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of all tenants of one workload; ``folder`` keeps the logs it was judged by."""
+    """Of all tenants of one workload; ``folder`` keeps the logs it was judged by ("": they were
+    of a clean run and are gone)."""
 
     contract: str
     folder: str
