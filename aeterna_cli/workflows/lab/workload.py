@@ -78,6 +78,7 @@ def run(ctx: Context, wanted: Options) -> Result:
     ``RefusedError('not_a_lab')`` for a deployment that is none.
     """
     from aeterna_cli.lab.workload import surroundings
+    from aeterna_cli.lab.workload.workload import Workload
 
     wanted.check()
     _only_in_a_lab(ctx)
@@ -86,10 +87,9 @@ def run(ctx: Context, wanted: Options) -> Result:
     locate = surroundings.ShardServers(profile, store)
     moved, own = _places(ctx, wanted, named)
     folder = wanted.folder or Path(tempfile.mkdtemp(prefix="aeterna-workload-"))
-    placing = None
-    if wanted.contract in ("dual", "reread"):
-        placing = surroundings.placing(profile, store, cast(ByPlacement, wanted.contract))
-    from aeterna_cli.lab.workload.workload import Workload
+    by_placement = wanted.contract in ("dual", "reread")
+    contract = cast(ByPlacement, wanted.contract)
+    placing = surroundings.placing(profile, store, contract) if by_placement else None
 
     _drop(locate, own)
     with Workload(
