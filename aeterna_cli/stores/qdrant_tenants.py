@@ -23,6 +23,7 @@ from aeterna_cli.stores.qdrant_http import QdrantHttp, part
 MOST_VALUES = 50_000
 _PAGE = 5_000  # points of two or three payload fields
 _SAMPLE = 100  # points
+_REFUSALS = (400, 403, 405, 422)  # HTTP: this server does not answer such a question
 _NONE = Counted(0, 0)
 
 ByTenant = dict[str, Counted]
@@ -153,7 +154,7 @@ class _Counter:
         try:
             hits = self._ask("facet", body, key)["hits"]
         except RemoteError as error:
-            if error.details.get("status") not in (400, 403, 405, 422):
+            if error.details.get("status") not in _REFUSALS:
                 raise
             return None  # strict mode, or an index that went away: the scroll needs neither
         if len(hits) >= limit:
@@ -241,26 +242,29 @@ class _Counter:
         return {"key": self._asked.created, "range": {"gte": moment}}
 
     def _exact(self, condition: Any, key: ShardKey | None) -> Counted:
-        points = self._count(condition, key)
-        counts = [points]
+        counts = [self._count(condition, key)]
         for moment in (self._since, self._longer):
-            timed = moment is not None and points > 0
-            counts.append(self._count(self._both(condition, moment), key) if timed else 0)
+            if moment is None or not counts[0]:
+                counts.append(0)
+                continue
+            must = [] if condition is None else condition["must"]
+            try:
+                counts.append(self._count({"must": [*must, self._after(moment)]}, key))
+            except RemoteError as error:
+                if error.details.get("status") not in _REFUSALS or self._asked.created_indexed:
+                    raise
+                return self._distinct(condition, key)  # strict mode: no filter without an index
         return Counted(*counts)
-
-    def _both(self, condition: Any, moment: float | None) -> dict[str, Any]:
-        must = [] if condition is None else condition["must"]
-        return {"must": must if moment is None else [*must, self._after(moment)]}
 
     def _count(self, condition: Any, key: ShardKey | None) -> int:
         body = {"exact": True, "filter": condition}
         return int(self._ask("points/count", body, key)["count"])
 
-    def _distinct(self, condition: Any) -> Counted:
-        """Points over all keys, each once: only a scroll counts so."""
+    def _distinct(self, condition: Any, key: ShardKey | None = None) -> Counted:
+        """Points over all keys (or under this one), each once: only a scroll counts so."""
         counts = [0, 0, 0]
         fields = [self._asked.created] if self._timed else []
-        for page in self._pages(condition, None, fields):
+        for page in self._pages(condition, key, fields):
             counts[0] += len(page)
             for point in page if self._timed else ():
                 payload = point.get("payload") or {}

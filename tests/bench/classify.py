@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,23 @@ def run(points: int = POINTS, everybody: int = TENANTS, rounds: int = ROUNDS) ->
 
 
 def _measured(lab: Lab, folder: Path, points: int, everybody: int, rounds: int) -> list[str]:
-    place, settings = lab.place(), lab.profile().qdrant
+    settings = lab.profile().qdrant
     everyone = tenants(SCALE, max(0, everybody - len(tenants(SCALE))))
     extra = len(everyone) - len(tenants(SCALE))
-    rows.write(place, DEFAULT_SEED, SCALE, everyone, extra=extra)
-    http = QdrantHttp(settings)
+    rows.write(lab.place(), DEFAULT_SEED, SCALE, everyone, extra=extra)
+    with closing(QdrantHttp(settings)) as http:
+        return _compared(lab, folder, http, everyone, points=points, rounds=rounds)
+
+
+def _compared(
+    lab: Lab,
+    folder: Path,
+    http: QdrantHttp,
+    everyone: tuple[Tenant, ...],
+    *,
+    points: int,
+    rounds: int,
+) -> list[str]:
     began = time.monotonic()
     written = _fill(http, everyone, points)
     filled = time.monotonic() - began
@@ -78,7 +90,7 @@ def _measured(lab: Lab, folder: Path, points: int, everybody: int, rounds: int) 
     bare, facet = statistics.median(counts), statistics.median(facets)
     start, seconds = statistics.median(starts), statistics.median(one.seconds for one in runs)
     work = max(0.0, seconds - start)
-    with _counting(settings) as proxy, _logging(place) as statements:
+    with _counting(lab.profile().qdrant) as proxy, _logging(lab.place()) as statements:
         command.run(AETERNA_QDRANT__URL=proxy.url)
         asked, told = proxy.count, statements()
     return [
@@ -185,6 +197,11 @@ class _Command:
 class _CountingProxy(FaultProxy):
     count = 0
 
+    def __enter__(self) -> "_CountingProxy":
+        super().__enter__()
+        self._server.daemon_threads = False  # closing waits for them, and their connections
+        return self
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -198,7 +215,6 @@ class _CountingProxy(FaultProxy):
 def _counting(settings: QdrantSettings) -> Iterator[_CountingProxy]:
     port = int(str(settings.url).rstrip("/").rsplit(":", 1)[1])
     with _CountingProxy(port) as proxy:
-        assert isinstance(proxy, _CountingProxy)
         yield proxy
 
 

@@ -61,16 +61,14 @@ def count(around: Surroundings, census: Census) -> None:
     """Every collection's points are in the shares when this returns, or nobody's."""
     copies = second_places(census)
     for server in servers(census):
-        with around.place.qdrant_server(server) as opened:
-            described = opened.describe()
+        counter = around.place.qdrant_tenants(server)
+        described = counter.outlines()
         classes = classify_all(described, census.rules, census.tenants)
         by_name = {one.collection: one for one in classes.classes}
         questions = _questions(census, server, classes.questions(), by_name, described)
-        asked = around.each(
-            f"counting points{' on ' + server if server else ''}", questions, "collections"
-        )
-        counts = around.place.qdrant_tenants(server).count(
-            asked,
+        step = f"counting points on {server}" if server else "counting points"
+        counts = counter.count(
+            around.each(step, questions, "collections"),
             since=census.taken_at - WEEK,
             longer=census.taken_at - MONTH,
             stop=around.stopped,
@@ -80,7 +78,7 @@ def count(around: Surroundings, census: Census) -> None:
                 one = by_name[question.collection]
                 found = _counted(census, server, one, question, counts[one.collection])
                 _share_out(census, found, copies)
-        _ours(census, server, described, by_name)
+        _ours(around, census, server, classes.classes)
 
 
 # -- what is asked
@@ -229,15 +227,12 @@ def second_places(census: Census) -> Mapping[str, Place]:
 
 
 def _ours(
-    census: Census,
-    server: str,
-    described: Sequence[CollectionDescription],
-    classes: Mapping[str, CollectionClass],
+    around: Surroundings, census: Census, server: str, classes: Sequence[CollectionClass]
 ) -> None:
     """Our own collection is not asked for tenants, but it is there."""
-    for one in described:
-        found = classes[one.name]
+    for found in classes:
         if found.kind == "ours":
-            share = Share(points=one.points)
-            census.share(Nobody(one.name, _WHYS["ours"])).add(share)
+            with around.place.qdrant_server(server) as opened:
+                share = Share(points=opened.count(found.collection, None))
+            census.share(Nobody(found.collection, _WHYS["ours"])).add(share)
             census.total.add(share)

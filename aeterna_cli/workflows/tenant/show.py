@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aeterna_cli.context import Context
@@ -10,6 +10,7 @@ from aeterna_cli.errors import UsageError
 from aeterna_cli.output.result import Result
 from aeterna_cli.output.tables import Table, human_bytes
 from aeterna_cli.stores.base.placement import Placement, PointsPlace
+from aeterna_cli.stores.base.tenant_counts import Volume
 from aeterna_cli.stores.base.tenants import TenantIdentity
 from aeterna_cli.workflows.tenant import advice, census
 from aeterna_cli.workflows.tenant.advice import Advice
@@ -32,8 +33,8 @@ class Held:
     a table, a collection (with its server and shard key), a rule of keys or a bucket and a rule.
 
     ``shared`` of these are somebody else's as well (persons of two tenants, keys of several), None
-    where that cannot be. ``copy``: points that a running move has here a second time. ``bytes`` of
-    points are an estimate.
+    where that cannot be. ``copy``: points that a running move has here a second time.
+    ``bytes_estimated``: the bytes are, those of points always.
     """
 
     store: str
@@ -41,6 +42,7 @@ class Held:
     kind: str
     count: int
     bytes: int
+    bytes_estimated: bool
     shared: int | None
     copy: bool
 
@@ -175,35 +177,43 @@ def _held(taken: Census, tenant: str, shared: dict[str, int]) -> Iterator[Held]:
         found = owners.get(tenant)
         if found is not None and found.rows:
             kind = taken.map.tables[label].scope
-            yield Held(
-                "postgres", label, kind, found.rows, found.bytes, shared.get(label), copy=False
+            yield _place(
+                "postgres", label, kind, Volume(found.rows, found.bytes), shared.get(label)
             )
     yield from _points(taken, tenant)
     if taken.keys is not None:
         for rule, volume in sorted(taken.keys.by_tenant.get(tenant, {}).items()):
-            yield Held("redis", rule, "keys", volume.count, volume.bytes, None, copy=False)
+            yield _place("redis", rule, "keys", volume)
     for store, tally in taken.objects.items():
         for rule, volume in sorted(tally.by_tenant.get(tenant, {}).items()):
-            place = f"{store}: {rule}"
-            yield Held("objects", place, "objects", volume.count, volume.bytes, None, copy=False)
+            yield _place("objects", f"{store}: {rule}", "objects", volume)
+
+
+def _place(store: str, place: str, kind: str, volume: Volume, shared: int | None = None) -> Held:
+    return Held(
+        store=store,
+        place=place,
+        kind=kind,
+        count=volume.count,
+        bytes=volume.bytes,
+        bytes_estimated=store == "qdrant",
+        shared=shared,
+        copy=False,
+    )
 
 
 def _points(taken: Census, tenant: str) -> Iterator[Held]:
     second = second_places(taken)
     for found in taken.collections:
-        total = found.by_owner.get(tenant)
-        if total is None or not total.points:
-            continue
         copies = copies_in(found, tenant, second).points
         for key, owners in found.by_key.items():
-            counted = owners.get(tenant)
-            if counted is None or not counted.points:
-                continue
-            place = f"{found.server}/{found.name}" if found.server else found.name
-            place = place if key is None else f"{place} [{key}]"
-            copied = bool(copies) and (second[tenant].shard_key in (None, key))
-            size = counted.points * found.bytes_per_point
-            yield Held("qdrant", place, found.kind, counted.points, size, None, copy=copied)
+            points = owners[tenant].points if tenant in owners else 0
+            if points:
+                name = f"{found.server}/{found.name}" if found.server else found.name
+                name = name if key is None else f"{name} [{key}]"
+                volume = Volume(points, points * found.bytes_per_point)
+                copied = bool(copies) and second[tenant].shard_key in (None, key)
+                yield replace(_place("qdrant", name, found.kind, volume), copy=copied)
 
 
 def _doubtful(taken: Census, tenant: str) -> Iterator[Doubtful]:
@@ -235,7 +245,7 @@ def _view(shown: Shown) -> Table:
             one.kind,
             number(one.count),
             number(one.shared) if one.shared else "-",
-            human_bytes(one.bytes),
+            ("about " if one.bytes_estimated else "") + human_bytes(one.bytes),
         ]
         for one in shown.held
     ]

@@ -110,10 +110,17 @@ class Scratch:
             body["shard_key"] = key
         self.http.upsert(name, body)
 
-    def count(self, name: str, *, most_values: int = 50_000, since: datetime | None = None):  # type: ignore[no-untyped-def]
+    def count(
+        self,
+        name: str,
+        *,
+        most_values: int = 50_000,
+        since: datetime | None = None,
+        longer: datetime | None = None,
+    ):  # type: ignore[no-untyped-def]
         tenants = QdrantTenants(self.settings, most_values=most_values)
         found = classify_all(tenants.outlines(), RULES, NEIGHBOURS)
-        counts = tenants.count(found.questions(), since=since)
+        counts = tenants.count(found.questions(), since=since, longer=longer)
         tenants.close()
         return counts[name]
 
@@ -240,6 +247,29 @@ def test_strict_mode_limits_are_kept(scratch: Scratch) -> None:
     scratch.put("memories-shared", None, 1, [payload(f"t{n % 7}") for n in range(21)])
     found = scratch.count("memories-shared")
     assert found.by_tenant == {f"t{n}": Counted(3, 0) for n in range(7)}
+
+
+def test_strict_mode_without_an_index_on_the_time_is_no_obstacle(scratch: Scratch) -> None:
+    """A tenant's own collection has no payload index, and a filter on the time would need one."""
+    strict = {"enabled": True, "max_query_limit": 5, "unindexed_filtering_retrieve": False}
+    scratch.collection("memories-acme-corp", indexes=False, strict_mode_config=strict)
+    created = [{**payload("acme-corp"), "created_at": 1000 + n} for n in range(12)]
+    scratch.put("memories-acme-corp", None, 1, created)
+    moments = [datetime.fromtimestamp(1000 + n, tz=UTC) for n in (9, 2)]
+    found = scratch.count("memories-acme-corp", since=moments[0], longer=moments[1])
+    assert list(found.by_tenant.values()) == [Counted(12, 3, 10)]
+
+
+@pytest.mark.parametrize("indexes", [True, False])
+def test_two_moments_are_counted_in_one_pass(scratch: Scratch, indexes: bool) -> None:
+    scratch.collection("memories-shared", indexes=indexes)
+    for number, who in enumerate(("acme-corp", "globex")):
+        created = [{**payload(who), "created_at": 1000 + n} for n in range(number, 12)]
+        scratch.put("memories-shared", None, 1 + 100 * number, created)
+    moments = [datetime.fromtimestamp(1000 + n, tz=UTC) for n in (9, 1)]
+    found = scratch.count("memories-shared", since=moments[0], longer=moments[1])
+    assert found.method == ("facet" if indexes else "scroll")
+    assert found.by_tenant == {"acme-corp": Counted(12, 3, 11), "globex": Counted(11, 3, 11)}
 
 
 def test_bytes_are_vectors_and_a_sample_of_the_payload(scratch: Scratch) -> None:

@@ -58,9 +58,9 @@ class Scratch:
         http.call("PUT", f"/collections/{part(name)}", body)
         for key in keys:
             http.call("PUT", f"/collections/{part(name)}/shards", {"shard_key": key})
-        for named, schema in (("tenant_id", KEYWORD), ("created_at", INTEGER)):
+        for name_of, schema in (("tenant_id", KEYWORD), ("created_at", INTEGER)):
             if indexes:
-                index = {"field_name": named, "field_schema": schema}
+                index = {"field_name": name_of, "field_schema": schema}
                 http.call("PUT", f"/collections/{part(name)}/index?wait=true", index)
 
     def points(

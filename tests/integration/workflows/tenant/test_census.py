@@ -214,3 +214,34 @@ def test_a_thousand_tenants_take_one_pass(
         assert sum(one["points"] for one in found.values()) == 20
         wanted = {one.slug: one.memories + one.only_rows for one in crowd}
         assert {slug: found[slug]["memory_rows"] for slug in wanted} == wanted
+
+
+def test_our_own_collection_and_an_unknown_tenants_are_counted_as_nobodys(scratch: Scratch) -> None:
+    for name, count in (("aeterna_ops_marker", 1), ("memories-removed", 3)):
+        scratch.collection(name, indexes=False)
+        scratch.points(name, None, count)
+    found = nobody(scratch)
+    assert found[("aeterna_ops_marker", "this tool's collection")]["points"] == 1
+    assert found[("memories-removed", "no such tenant's collection")]["points"] == 3
+    assert totals(scratch)["points"] == 4
+
+
+def test_a_server_that_does_not_answer_is_no_empty_server(scratch: Scratch) -> None:
+    scratch.collection("memories-shared")
+    scratch.points("memories-shared", ACME, 2)
+    scratch.qdrant.kill()
+    ran = scratch.cli("tenant", "classify")
+    assert (ran.code, ran.out) == (4, ""), ran.err
+    scratch.qdrant.start()
+    assert totals(scratch)["points"] == 2
+
+
+def test_a_shard_on_a_server_that_the_profile_lacks_is_refused(scratch: Scratch) -> None:
+    """Its points cannot be counted, and must not be missing silently."""
+    scratch.prepare()
+    scratch.shard("far-1", "memories-far", server="far")
+    ran = scratch.cli("tenant", "list")
+    assert (ran.code, ran.error["code"]) == (2, "qdrant_server_unknown")
+    with scratch.sql() as server:
+        server.execute("UPDATE aeterna_ops.shard SET status = 'offline'")
+    assert scratch.cli("tenant", "list").code == 0

@@ -48,6 +48,9 @@ def test_every_place_has_what_the_seed_wrote_there(practice: Practice, slug: str
         one.tenant == slug for one in seed_objects(SEED, EVERYONE)
     )
     counts = shown["counts"]
+    estimated = {one["store"] for one in shown["held"] if one["bytes_estimated"]}
+    assert estimated == {"qdrant"}
+    assert all(one["bytes"] > 0 for one in shown["held"])
     for store, name in (("postgres", "rows"), ("qdrant", "points"), ("redis", "keys")):
         assert sum(held(shown, store).values()) == counts[name]
 
