@@ -15,6 +15,10 @@ Stores = Annotated[
     list[str] | None,
     typer.Option("--store", metavar="STORE", help="postgres, qdrant or redis; all by default."),
 ]
+TenantId = Annotated[
+    str | None,
+    typer.Option("--tenant-id", metavar="TENANT", help="One tenant only: its id, slug or name."),
+]
 BackupId = Annotated[str, typer.Argument(help="A backup's id, or latest.")]
 
 
@@ -49,7 +53,9 @@ def create_(
 @reading(app, "list")
 def list_(
     ctx: Context,
+    *,
     every: Annotated[bool, typer.Option("--all", help="Pruned and unfinished ones too.")] = False,
+    tenant: TenantId = None,
 ) -> None:
     """List the backups that can be restored, newest last.
 
@@ -57,7 +63,7 @@ def list_(
     """
     from aeterna_cli.workflows.backup import list as listing
 
-    ctx.out.result(listing.run(ctx, every))
+    ctx.out.result(listing.run(ctx, every, tenant))
 
 
 @reading(app, "show")

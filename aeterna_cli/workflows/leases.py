@@ -2,8 +2,15 @@
 
 A backup holds ``backups`` alone and ``restore`` shared; a restore holds ``restore`` alone; prune
 holds ``backups`` alone; the WAL receiver holds ``wal-receiver`` alone and runs beside all of them.
+A tenant's backup holds ``tenant-<uuid>`` and ``restore`` shared, so it runs beside the nightly one;
+a tenant's restore holds ``tenant-<uuid>`` alone, ``restore`` and ``backups`` shared.
 """
 
 BACKUPS = "backups"
 RESTORE = "restore"
 WAL_RECEIVER = "wal-receiver"
+
+
+def tenant(identifier: str) -> str:
+    """The lease of everything that is about one tenant; ``identifier`` is its uuid as text."""
+    return f"tenant-{identifier}"

@@ -12,7 +12,7 @@ from aeterna_cli.output.result import Result
 from aeterna_cli.output.tables import human_bytes, human_seconds
 from aeterna_cli.repository import catalogue, layout
 from aeterna_cli.repository.catalogue import CatalogueEntry
-from aeterna_cli.repository.manifest import Manifest, load
+from aeterna_cli.repository.manifest import Manifest, load, newest
 from aeterna_cli.repository.repository import Repository
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.workflows.backup.verify_keys import MEND
@@ -106,10 +106,7 @@ def _manifest(repository: Repository, backup: str) -> tuple[Manifest | None, lis
 
 def _chosen(repository: Repository, backup: str) -> str:
     """The id that ``latest`` means; a bad manifest is then named by it."""
-    if backup != "latest":
-        return backup
-    good = [entry.backup for entry in repository.backups() if not entry.fault]
-    return good[-1] if good else backup
+    return newest(repository) if backup == "latest" else backup
 
 
 def _checked(
