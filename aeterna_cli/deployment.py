@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from aeterna_cli.repository.repository import Repository
     from aeterna_cli.settings import Profile
+    from aeterna_cli.stores.application_objects import ApplicationObjects
     from aeterna_cli.stores.base.findings import Finding
     from aeterna_cli.stores.base.keys import KeyService
     from aeterna_cli.stores.base.objects import ObjectStore
     from aeterna_cli.stores.base.server_control import ServerControl
     from aeterna_cli.stores.postgres import PostgresServer
     from aeterna_cli.stores.qdrant import QdrantServer
+    from aeterna_cli.stores.qdrant_tenants import QdrantTenants
     from aeterna_cli.stores.redis import RedisServer
+    from aeterna_cli.stores.redis_tenants import RedisTenants
     from aeterna_cli.workflows.pins import Pins
 
 T = TypeVar("T")
@@ -139,6 +142,23 @@ class Deployment:
         from aeterna_cli.stores.redis import RedisServer
 
         return self._remember(RedisServer(self.profile.redis))
+
+    def application_objects(self) -> "Sequence[ApplicationObjects]":
+        """The application's own buckets, in the order of the profile."""
+        from aeterna_cli.stores.application_objects import ApplicationObjects
+
+        stores = self.profile.object_stores.items()
+        return [self._remember(ApplicationObjects(values, name)) for name, values in stores]
+
+    def qdrant_tenants(self) -> "QdrantTenants":
+        from aeterna_cli.stores.qdrant_tenants import QdrantTenants
+
+        return self._remember(QdrantTenants(self.profile.qdrant))
+
+    def redis_tenants(self) -> "RedisTenants":
+        from aeterna_cli.stores.redis_tenants import RedisTenants
+
+        return self._remember(RedisTenants(self.profile.redis))
 
     @cached_property
     def server_control(self) -> "ServerControl":

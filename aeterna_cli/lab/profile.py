@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FILE = "profile.toml"
 NAME = "lab"
 PREFIX = "repository"
+APPLICATION = "application"
 
 
 def tree(place: Place) -> dict[str, Any]:
@@ -41,12 +42,9 @@ def tree(place: Place) -> dict[str, Any]:
             "port": place.ports["redis"],
             "password_file": str(secret(valkey.PASSWORD)),
         },
-        "repository": {
-            "url": f"s3://{seaweedfs.BUCKET}/{PREFIX}",
-            "endpoint_url": place.url("s3"),
-            "region": seaweedfs.REGION,
-            "access_key_id": seaweedfs.ACCESS_KEY,
-            "secret_access_key_file": str(secret(seaweedfs.SECRET_KEY)),
+        "repository": _bucket(place, f"s3://{seaweedfs.BUCKET}/{PREFIX}"),
+        "object_stores": {
+            APPLICATION: _bucket(place, f"s3://{seaweedfs.APPLICATION_BUCKET}"),
         },
         "keys": {
             "provider": "vault",
@@ -56,6 +54,16 @@ def tree(place: Place) -> dict[str, Any]:
             "key_name": openbao.KEY,
         },
         "server_control": {"kind": "lab", "lab_dir": str(place.directory)},
+    }
+
+
+def _bucket(place: Place, url: str) -> dict[str, Any]:
+    return {
+        "url": url,
+        "endpoint_url": place.url("s3"),
+        "region": seaweedfs.REGION,
+        "access_key_id": seaweedfs.ACCESS_KEY,
+        "secret_access_key_file": str(place.secrets.path(seaweedfs.SECRET_KEY)),
     }
 
 

@@ -18,6 +18,7 @@ from aeterna_cli.lab.state import write_file
 from aeterna_cli.stores import binaries
 
 BUCKET = "aeterna-backups"
+APPLICATION_BUCKET = "aeterna-application"  # the platform's own objects, never a backup
 HEALTH_BUCKET = "aeterna-lab-health"
 REGION = "us-east-1"
 ACCESS_KEY = "aeterna-lab"
@@ -55,7 +56,7 @@ class SeaweedFs:
         return Command(words, place.folder(self.name), environment)
 
     def settle(self, place: Place) -> None:
-        for bucket in (BUCKET, HEALTH_BUCKET):
+        for bucket in (BUCKET, APPLICATION_BUCKET, HEALTH_BUCKET):
             answer = _signed_put(place, f"/{bucket}", b"")
             if answer.status not in (200, 409):  # 409: it is there already
                 raise NotReady(f"creating the bucket {bucket} was answered with {answer.status}")
