@@ -7,6 +7,7 @@ from time import monotonic
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.lab.part import NotReady, Place
 from aeterna_cli.lab.seed import keys, points, rows
+from aeterna_cli.lab.seed.schemas import SchemaName
 from aeterna_cli.lab.seed.tenants import tenants
 
 DEFAULT_SEED = 1
@@ -27,18 +28,26 @@ class Seeded:
 
 
 def seed_lab(
-    place: Place, *, seed: int = DEFAULT_SEED, scale: float = 1.0, tell: Callable[[str], None]
+    place: Place,
+    *,
+    seed: int = DEFAULT_SEED,
+    scale: float = 1.0,
+    extra: int = 0,
+    schema: SchemaName = "complete",
+    tell: Callable[[str], None],
 ) -> Seeded:
-    """The same data for the same seed and scale; does nothing where they are there already.
+    """The same data for the same parameters; does nothing where they are there already.
+
+    ``extra`` small tenants join the usual ones; ``schema`` is a complete or a stuck database.
 
     Rows come last and all at once: a seed that was cut off is simply repeated.
     ``RefusedError('lab_not_empty')`` where something else is in the database.
     """
     began = monotonic()
-    everyone = tenants(scale)
+    everyone = tenants(scale, extra)
     try:
         found = rows.seeded(place)
-        if found == {"seed": seed, "scale": scale}:
+        if found == rows.parameters(seed, scale, extra, schema):
             return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, fresh=False)
         if found is not None or rows.occupied(place):
             raise RefusedError(
@@ -52,7 +61,7 @@ def seed_lab(
         tell("writing keys")
         count_keys = keys.write(place, seed, everyone)
         tell("writing rows")
-        count_rows = rows.write(place, seed, scale, everyone)
+        count_rows = rows.write(place, seed, scale, everyone, extra=extra, schema=schema)
     except NotReady as error:
         raise RefusedError(
             "lab_not_running",

@@ -85,13 +85,11 @@ def tenants(scale: float, extra: int = 0) -> tuple[Tenant, ...]:
         Tenant(
             "large-corp", "Large Corp", "memories-large-corp", None, many(4000), many(80), many(60)
         ),
-        Tenant("default", "Default", SHARED, "default", many(20), 0, 1),
-        Tenant("legacy-gmbh", "Legacy GmbH", SHARED, "legacy-gmbh", many(80), 1, 2, "slug"),
-        Tenant(HOSTILE, f"{HOSTILE[:60]} & Söhne", SHARED, "hostile", many(25), 1, 1, "slug"),
-        Tenant("vacant-ltd", "Vacant Ltd", SHARED, "vacant-ltd", 0, 0, 0),
-        Tenant(
-            "dormant-inc", "Dormant Inc", SHARED, "dormant-inc", many(15), 0, 0, "id", "inactive"
-        ),
+        Tenant("default", "Default", CROWD, None, many(20), 0, 1),
+        Tenant("legacy-gmbh", "Legacy GmbH", CROWD, None, many(80), 1, 2, "slug"),
+        Tenant(HOSTILE, f"{HOSTILE[:60]} & Söhne", CROWD, None, many(25), 1, 1, "slug"),
+        Tenant("vacant-ltd", "Vacant Ltd", CROWD, None, 0, 0, 0),
+        Tenant("dormant-inc", "Dormant Inc", CROWD, None, many(15), 0, 0, "id", "inactive"),
         *(_small(number, many(1 + number * number % 23)) for number in range(extra)),
     )
 
