@@ -56,8 +56,8 @@ def least_privilege_sql(settings: PostgresSettings, purpose: Purpose) -> str:
     server of our own and takes the old data directory's place.
     """
     names = {
-        "user": _identifier(settings.user),
-        "database": _identifier(settings.database),
+        "user": identifier(settings.user),
+        "database": identifier(settings.database),
         "name": _literal(settings.user),
     }
     text = _ROLE.format(**names)
@@ -67,7 +67,7 @@ def least_privilege_sql(settings: PostgresSettings, purpose: Purpose) -> str:
     return text
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
     """Quoted always. A line break would end a comment that names it: no such name is sensible."""
     return '"' + _checked(name).replace('"', '""') + '"'
 
