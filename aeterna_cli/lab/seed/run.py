@@ -25,6 +25,7 @@ class Seeded:
     keys: int
     seconds: float
     fresh: bool
+    schema: SchemaName = "complete"
 
 
 def seed_lab(
@@ -48,7 +49,7 @@ def seed_lab(
     try:
         found = rows.seeded(place)
         if found == rows.parameters(seed, scale, extra, schema):
-            return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, fresh=False)
+            return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, False, schema)
         if found is not None or rows.occupied(place):
             raise RefusedError(
                 "lab_not_empty",
@@ -77,4 +78,5 @@ def seed_lab(
         count_keys,
         monotonic() - began,
         fresh=True,
+        schema=schema,
     )

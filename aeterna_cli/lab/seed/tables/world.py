@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from aeterna_cli.lab.seed.load import Rows
@@ -41,44 +42,47 @@ class World:
     def id(self, *words: object) -> uuid.UUID:
         return identifier(self.seed, self.tenant.slug, *words)
 
-    @property
+    @cached_property
     def tenant_id(self) -> uuid.UUID:
         return self.tenant.id(self.seed)
 
-    @property
+    @cached_property
     def key(self) -> str:
         return self.tenant.key(self.seed)
 
-    @property
+    @cached_property
     def host(self) -> str:
         """The slug where it can be a part of a domain name, else something that can."""
         slug = self.tenant.slug
         plain = re.fullmatch(r"[a-z0-9_-]{1,60}", slug)
         return slug if plain else f"t{self.tenant_id.hex[:12]}"
 
-    @property
+    @cached_property
     def several(self) -> int:
         """How many rows a table gets that grows with use."""
         return 1 if self.tenant.memories < 25 else 3
 
-    def person(self, number: int) -> Person:
-        return Person(
-            self.id("user", number),
-            f"user{number}@{self.host}.example",
-            FIRST_NAMES[number % len(FIRST_NAMES)],
-            LAST_NAMES[(number + self.place) % len(LAST_NAMES)],
-        )
-
-    @property
+    @cached_property
     def people(self) -> list[Person]:
-        return [self.person(number) for number in range(PEOPLE)]
+        return [
+            Person(
+                self.id("user", number),
+                f"user{number}@{self.host}.example",
+                FIRST_NAMES[number % len(FIRST_NAMES)],
+                LAST_NAMES[(number + self.place) % len(LAST_NAMES)],
+            )
+            for number in range(PEOPLE)
+        ]
+
+    def person(self, number: int) -> Person:
+        return self.people[number]
 
     # The newer hierarchy: uuids.
-    @property
+    @cached_property
     def company(self) -> uuid.UUID:
         return self.id("company")
 
-    @property
+    @cached_property
     def organization(self) -> uuid.UUID:
         return self.id("organization")
 
@@ -89,23 +93,23 @@ class World:
         return self.id("project", number)
 
     # The older hierarchy: text. Its company is a uuid as text, its team need not be one.
-    @property
+    @cached_property
     def unit_company(self) -> uuid.UUID:
         return self.id("unit", "company")
 
-    @property
+    @cached_property
     def unit_organization(self) -> str:
         return str(self.id("unit", "organization"))
 
-    @property
+    @cached_property
     def unit_team(self) -> str:
         return f"github-team-{self.id('unit', 'team').hex[:16]}"
 
-    @property
+    @cached_property
     def unit_project(self) -> str:
         return str(self.id("unit", "project"))
 
-    @property
+    @cached_property
     def synchronised_team(self) -> uuid.UUID:
         """What the identity provider's synchronisation calls the team: uuid v5 of the unit's id."""
         return uuid.uuid5(uuid.NAMESPACE_DNS, self.unit_team)
