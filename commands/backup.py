@@ -26,6 +26,7 @@ BackupId = Annotated[str, typer.Argument(help="A backup's id, or latest.")]
 def create_(
     ctx: Context,
     *,
+    tenant: TenantId = None,
     store: Stores = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="K=V", help="Kept in the manifest.")
@@ -41,12 +42,16 @@ def create_(
         ),
     ] = True,
 ) -> None:
-    """Take one backup of every store with one recovery point.
+    """Take one backup of every store with one recovery point, or of one tenant only.
 
     Example: aeterna-cli backup create --label reason=upgrade --rate-limit 200M
     """
-    from aeterna_cli.workflows.backup import create
+    from aeterna_cli.workflows.backup import create, tenant_create
 
+    if tenant is not None:
+        asked = tenant_create.options(tenant, store, label, note, rate_limit)
+        ctx.out.result(tenant_create.run(ctx, asked))
+        return
     ctx.out.result(create.run(ctx, create.options(store, label, note, rate_limit, digests=digests)))
 
 
