@@ -120,5 +120,6 @@ def told(selection: Selection | None) -> str:
     if isinstance(selection, Reference):
         kind = {"uuid5": " as uuid5"}.get(selection.match, "")
         own, theirs = ", ".join(selection.columns), ", ".join(selection.parent_columns)
-        return f"{own} -> {selection.parent.name}.{theirs}{kind}"
+        when = f" where {selection.when_null} is null" if selection.when_null else ""
+        return f"{own} -> {selection.parent.name}.{theirs}{kind}{when}"
     return " or ".join(told(one) for one in selection.options)

@@ -28,7 +28,8 @@ _TEXTS = ("text", "character varying", "character", "citext")
 
 @dataclass(frozen=True)
 class Step:
-    """From a table to the parent that decides; ``certain``: a foreign key that is never NULL."""
+    """From a table to the parent that decides; ``certain``: a foreign key that is never NULL;
+    ``by_rule``: a rule told it."""
 
     columns: tuple[str, ...]
     parent: str
@@ -36,15 +37,19 @@ class Step:
     match: Match
     unique: bool
     certain: bool
+    when_null: str | None = None
+    by_rule: bool = False
 
 
 @dataclass
 class Paths:
-    """What leads to the tenant, by table. ``through_people``: only through persons' tables."""
+    """What leads to the tenant, by table. ``through_people``: only through persons' tables;
+    ``shared``: a step at least leads to one."""
 
     columns: dict[str, tuple[TenantColumn, ...]] = field(default_factory=dict)
     steps: dict[str, list[Step]] = field(default_factory=dict)
     through_people: set[str] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)
     _made: dict[str, Selection | None] = field(default_factory=dict)
 
     def reads(self, label: str) -> tuple[str, ...]:
@@ -65,7 +70,14 @@ class Paths:
             if selection is not None:
                 table = catalogue.by_label[step.parent]
                 parent = Parent(table.schema, table.name, selection)
-                yield Reference(step.columns, parent, step.parent_columns, step.match, step.unique)
+                yield Reference(
+                    step.columns,
+                    parent,
+                    step.parent_columns,
+                    step.match,
+                    step.unique,
+                    step.when_null,
+                )
 
 
 def paths(catalogue: Catalogue, rules: Mapping[str, TableRule]) -> Paths:
@@ -84,8 +96,18 @@ def paths(catalogue: Catalogue, rules: Mapping[str, TableRule]) -> Paths:
             people.add(table.label)
         wanted[table.label] = list(_candidates(catalogue, table, rule, bool(columns)))
     levels = _levels(made, wanted, people)
-    for label in sorted(levels, key=lambda one: (levels[one], one)):
+    ordered = sorted(levels, key=lambda one: (levels[one], one))
+    for label in ordered:  # first what each table needs to have a way at all
+        made.steps[label] = [
+            step
+            for step in wanted[label]
+            if levels.get(step.parent, levels[label]) < levels[label]
+            and (step.by_rule or step.parent not in people or label in people)
+        ]
+    for label in ordered:
         made.steps[label] = _chosen(made, wanted[label], levels, people, label)
+        if label in people or people.intersection(made.reads(label)):
+            made.shared.add(label)
     return made
 
 
@@ -137,7 +159,10 @@ def _soft(
                 continue
             match: Match = "uuid5" if target.derived else _match(column.type, theirs.type)
             unique = parent.identifies([target.column])
-            yield Step((column.name,), parent.label, (theirs.name,), match, unique, certain=False)
+            when = reference.when_null
+            if when is None or when in table.by_name:
+                own, other = (column.name,), (theirs.name,)
+                yield Step(own, parent.label, other, match, unique, False, when, by_rule=True)
 
 
 def _match(own: str, theirs: str) -> Match:
@@ -185,12 +210,11 @@ def _chosen(
 ) -> list[Step]:
     """The steps that count, in their order, none of which leads back to this table."""
     usable = [one for one in steps if one.parent in levels]
-    hard = [one for one in usable if one.match == "same" and one.unique]
-    if len(hard) == len(usable):  # foreign keys, or what is as good: the nearest first
+    if not any(one.by_rule for one in usable):  # foreign keys: the nearest first, people last
         usable.sort(key=lambda one: (levels[one.parent], not one.certain, one.columns))
-    others = [one for one in usable if one.parent not in people]
+        usable = [one for one in usable if one.parent not in people] or usable
     kept: list[Step] = []
-    for step in usable if label in people else others or usable:
+    for step in usable:
         if not _leads_to(made, step.parent, label) and step not in kept:
             kept.append(step)
             if step.certain:

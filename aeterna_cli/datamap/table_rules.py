@@ -6,6 +6,7 @@ scope = "person"                     # only where columns and keys say it wrong
 tenant_columns = ["owner"]           # further columns that hold a tenant's uuid or slug
 references = [                       # soft references: values that no foreign key ties
   { column = "id", to = ["memberships.user_id", "organizational_units.id as uuid5"] },
+  { column = "owner", to = ["users.id"], when_null = "tenant_id" },
 ]
 subjects = [                         # what is about a person, and what an erasure does to it
   { column = "email", kind = "email", erase = "delete_row" },
@@ -30,7 +31,7 @@ Scope = Literal[
     "unclassified",
 ]  # fmt: skip
 SubjectKind = Literal[
-    "user_id", "email", "name", "ip", "user_agent", "device", "url", "identity", "contact",
+    "user_id", "email", "name", "ip", "user_agent", "device", "url", "identity", "contact", "phone",
     "person_or_agent_id", "free_text", "row_copy",
 ]  # fmt: skip
 Erasure = Literal["delete_row", "null", "anonymise", "keep"]
@@ -49,8 +50,11 @@ class SoftTarget:
 
 @dataclass(frozen=True)
 class SoftReference:
+    """``when_null``: it counts only for rows in which that column is NULL."""
+
     column: str
     to: tuple[SoftTarget, ...]
+    when_null: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,10 +111,11 @@ def _rule(entry: Entry) -> TableRule:
 
 def _reference(name: str, entry: Entry) -> SoftReference:
     targets = _texts(name, "to", entry.get("to", []))
-    if not targets or entry.keys() != {"column", "to"}:
-        raise _wrong(name, "has a reference that is not { column = ..., to = [...] }")
+    if not targets or "column" not in entry or entry.keys() - {"column", "to", "when_null"}:
+        raise _wrong(name, "has a reference that is not { column, to = [...][, when_null] }")
     column = _text(name, "column", entry["column"])
-    return SoftReference(column, tuple(_target(name, one) for one in targets))
+    when = _text(name, "when_null", entry["when_null"]) if "when_null" in entry else None
+    return SoftReference(column, tuple(_target(name, one) for one in targets), when)
 
 
 def _target(name: str, text: str) -> SoftTarget:

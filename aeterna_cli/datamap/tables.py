@@ -50,8 +50,7 @@ def _mapped(
     scope = _scope(table, rule, found)
     if selection is None and scope not in ("infrastructure", "derived"):
         scope = "unclassified"
-    shared = scope == "person" or table.label in found.through_people
-    reads = found.reads(table.label)
+    shared, reads = table.label in found.shared, found.reads(table.label)
     return MappedTable(table, scope, selection, shared, reads, rule or TableRule(table.label))
 
 
@@ -150,6 +149,7 @@ def add_rule(label: str) -> str:
 def _of_rule(catalogue: Catalogue, table: CatalogueTable, rule: TableRule) -> Iterator[Finding]:
     """A rule for a table that is not there is fine; one for a column that is not there is not."""
     named = [*rule.tenant_columns, *(one.column for one in rule.references)]
+    named += [one.when_null for one in rule.references if one.when_null is not None]
     named += [one.column for one in rule.subjects]
     missing = [f"{table.label}.{name}" for name in named if name not in table.by_name]
     for reference in rule.references:

@@ -22,7 +22,14 @@ from aeterna_cli.stores.base.selection import (
     TenantColumn,
 )
 from aeterna_cli.stores.postgres_connection import Connection, postgres_errors
-from aeterna_cli.stores.postgres_selection import compared, identifier, relation, uuid5_of
+from aeterna_cli.stores.postgres_selection import (
+    compared,
+    guarded,
+    identifier,
+    joined,
+    relation,
+    uuid5_of,
+)
 
 #: by tenant id; a value that is no tenant's (``__root__``, an orphan's) is told as it is; None are
 #: rows that name nobody
@@ -90,26 +97,25 @@ class _Counter:
         if selection.match == "uuid5":
             return sql.Identifier(inner, "owner"), self._derived_join(selection, alias, inner)
         owner, joins = self._owner(selection.parent.selection, inner)
-        own, theirs = compared(selection, alias, inner)
-        join = sql.SQL("LEFT JOIN {} AS {} ON ({}) = ({}) {}").format(
+        return owner, sql.SQL("LEFT JOIN {} AS {} ON {} {}").format(
             relation(selection.parent),
             sql.Identifier(inner),
-            sql.SQL(", ").join(own),
-            sql.SQL(", ").join(theirs),
+            guarded(selection, alias, joined(selection, alias, inner)),
             joins,
         )
-        return owner, join
 
     def _derived_join(self, reference: Reference, alias: str, inner: str) -> sql.Composable:
         keys, owners = self._derive(reference)
+        condition = sql.SQL("{}::text = {}").format(
+            identifier(alias, reference.columns[0]), sql.Identifier(inner, "derived")
+        )
         return sql.SQL(
-            "LEFT JOIN unnest({}::text[], {}::text[]) AS {} (derived, owner) ON {}::text = {}"
+            "LEFT JOIN unnest({}::text[], {}::text[]) AS {} (derived, owner) ON {}"
         ).format(
             sql.Placeholder(keys),
             sql.Placeholder(owners),
             sql.Identifier(inner),
-            identifier(alias, reference.columns[0]),
-            sql.Identifier(inner, "derived"),
+            guarded(reference, alias, condition),
         )
 
     # -- perhaps several
@@ -155,9 +161,14 @@ class _Counter:
             return sql.Identifier(inner, "owner"), self._derived_join(option, alias, inner)
         keys, row = self._keys_and_owners(option), next(self._aliases)
         own, _ = compared(option, alias, row)
-        columns = [sql.Identifier(inner, f"k{n}") for n in range(len(own))]
-        return sql.Identifier(inner, "owner"), sql.SQL("JOIN ({}) AS {} ON ({}) = ({})").format(
-            keys, sql.Identifier(inner), sql.SQL(", ").join(own), sql.SQL(", ").join(columns)
+        equal = [
+            sql.SQL("{} = {}").format(one, sql.Identifier(inner, f"k{n}"))
+            for n, one in enumerate(own)
+        ]
+        return sql.Identifier(inner, "owner"), sql.SQL("JOIN ({}) AS {} ON {}").format(
+            keys,
+            sql.Identifier(inner),
+            guarded(option, alias, sql.SQL(" AND ").join(equal)),
         )
 
     def _keys_and_owners(self, reference: Reference) -> sql.Composable:

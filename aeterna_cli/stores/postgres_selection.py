@@ -73,6 +73,9 @@ class TenantRows:
     # -- the tenant's own
 
     def _mine(self, selection: Selection, alias: str) -> sql.Composable:
+        return guarded(selection, alias, self._plainly_mine(selection, alias))
+
+    def _plainly_mine(self, selection: Selection, alias: str) -> sql.Composable:
         match selection:
             case TenantColumn():
                 return _among(selection, alias)
@@ -97,6 +100,9 @@ class TenantRows:
     # -- somebody else's
 
     def _theirs(self, selection: Selection, alias: str) -> sql.Composable:
+        return guarded(selection, alias, self._plainly_theirs(selection, alias))
+
+    def _plainly_theirs(self, selection: Selection, alias: str) -> sql.Composable:
         match selection:
             case TenantColumn(column):
                 return sql.SQL("{} <> ALL({}::text[])").format(
@@ -171,10 +177,10 @@ def compared(
         return [_as_text(alias, reference.columns[0])], [
             _as_text(parent, reference.parent_columns[0])
         ]
-    guarded = sql.SQL("CASE WHEN {0} ~ {1} THEN {0}::uuid END").format(
+    checked = sql.SQL("CASE WHEN {0} ~ {1} THEN {0}::uuid END").format(
         theirs[0], sql.Literal(UUID_TEXT)
     )
-    return own, [guarded]
+    return own, [checked]
 
 
 def joined(reference: Reference, alias: str, parent: str) -> sql.Composable:
@@ -182,3 +188,10 @@ def joined(reference: Reference, alias: str, parent: str) -> sql.Composable:
     own, theirs = compared(reference, alias, parent)
     pairs = [sql.SQL("{} = {}").format(one, other) for one, other in zip(own, theirs, strict=True)]
     return sql.SQL(" AND ").join(pairs)
+
+
+def guarded(selection: Selection, alias: str, condition: sql.Composable) -> sql.Composable:
+    """The condition, for rows that the reference counts for."""
+    if not isinstance(selection, Reference) or selection.when_null is None:
+        return condition
+    return sql.SQL("({} IS NULL AND {})").format(identifier(alias, selection.when_null), condition)

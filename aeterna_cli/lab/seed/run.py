@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.lab.part import NotReady, Place
@@ -40,7 +41,6 @@ def seed_lab(
     """The same data for the same parameters; does nothing where they are there already.
 
     ``extra`` small tenants join the usual ones; ``schema`` is a complete or a stuck database.
-
     Rows come last and all at once: a seed that was cut off is simply repeated.
     ``RefusedError('lab_not_empty')`` where something else is in the database.
     """
@@ -51,12 +51,7 @@ def seed_lab(
         if found == rows.parameters(seed, scale, extra, schema):
             return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, False, schema)
         if found is not None or rows.occupied(place):
-            raise RefusedError(
-                "lab_not_empty",
-                "the lab's database holds other data already",
-                hint=f"it was seeded with {found}" if found else "tables that no seed made",
-                next_steps=["aeterna-cli lab reset --yes", "aeterna-cli lab up"],
-            )
+            raise _not_empty(found)
         tell("writing points")
         count_points = points.write(place, seed, everyone)
         tell("writing keys")
@@ -69,14 +64,14 @@ def seed_lab(
             f"the lab does not answer: {error}",
             next_steps=["aeterna-cli lab up"],
         ) from error
-    return Seeded(
-        seed,
-        scale,
-        len(everyone),
-        count_rows,
-        count_points,
-        count_keys,
-        monotonic() - began,
-        fresh=True,
-        schema=schema,
+    counts = (count_rows, count_points, count_keys)
+    return Seeded(seed, scale, len(everyone), *counts, monotonic() - began, True, schema)
+
+
+def _not_empty(found: dict[str, Any] | None) -> RefusedError:
+    return RefusedError(
+        "lab_not_empty",
+        "the lab's database holds other data already",
+        hint=f"it was seeded with {found}" if found else "tables that no seed made",
+        next_steps=["aeterna-cli lab reset --yes", "aeterna-cli lab up"],
     )

@@ -33,6 +33,7 @@ class Reference:
     """The columns have the values of a parent's row, and that row is the tenant's.
 
     ``unique``: the parent has at most one row for such values. Only ``same`` takes several columns.
+    ``when_null``: it counts only for rows in which that column is NULL.
     """
 
     columns: tuple[str, ...]
@@ -40,6 +41,7 @@ class Reference:
     parent_columns: tuple[str, ...]
     match: Match = "same"
     unique: bool = True
+    when_null: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from aeterna_cli.lab.seed.tenants import EPOCH
 
 def rows(everyone: Sequence[World]) -> Iterator[Rows]:
     yield from _configured(everyone)
+    yield from _meta(everyone)
     yield from _approvals(everyone)
+    yield from _decided(everyone)
     yield from _agents_asked(everyone)
     yield each(
         "governance_audit_log",
@@ -44,6 +46,9 @@ def _configured(everyone: Sequence[World]) -> Iterator[Rows]:
         " revoked_by",
         (_roles(world) for world in everyone),
     )
+
+
+def _meta(everyone: Sequence[World]) -> Iterator[Rows]:
     yield each(
         "meta_governance_policies",
         "id layer scope_id min_role_for_governance agent_delegation escalation_config created_at"
@@ -95,6 +100,9 @@ def _approvals(everyone: Sequence[World]) -> Iterator[Rows]:
             for number, *row in counted(_requests(world) for world in everyone)
         ),
     )
+
+
+def _decided(everyone: Sequence[World]) -> Iterator[Rows]:
     yield each(
         "approval_decisions",
         "id request_id approver_type approver_id approver_email decision comment created_at",

@@ -32,6 +32,8 @@ def rows(everyone: Sequence[World]) -> Iterator[Rows]:
         ([(f"{w.host}:engineering", w.synchronised_team, "github", moment(1))] for w in everyone),
     )
     yield from _companies(everyone)
+    yield from _teams(everyone)
+    yield from _patterns(everyone)
 
 
 def _bootstrap() -> list[Row]:
@@ -100,6 +102,9 @@ def _companies(everyone: Sequence[World]) -> Iterator[Rows]:
             for w in everyone
         ),
     )
+
+
+def _teams(everyone: Sequence[World]) -> Iterator[Rows]:
     yield each(
         "teams",
         "id org_id slug name settings created_at updated_at",
@@ -116,6 +121,9 @@ def _companies(everyone: Sequence[World]) -> Iterator[Rows]:
         "id team_id slug name git_remote settings created_at updated_at deleted_at",
         (_projects(world) for world in everyone),
     )
+
+
+def _patterns(everyone: Sequence[World]) -> Iterator[Rows]:
     yield each(
         "git_remote_patterns",
         "id company_id pattern org_slug created_at updated_at",

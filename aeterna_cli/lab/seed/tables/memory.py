@@ -28,6 +28,7 @@ def rows(everyone: Sequence[World]) -> Iterator[Rows]:
         " personalization_context generated_at expires_at",
         (_summaries(world) for world in everyone),
     )
+    yield _errors(everyone)
     yield from _hindsight(everyone)
     yield from _graph(everyone)
 
@@ -90,9 +91,9 @@ def _summaries(world: World) -> Iterator[Row]:
         )
 
 
-def _hindsight(everyone: Sequence[World]) -> Iterator[Rows]:
+def _errors(everyone: Sequence[World]) -> Rows:
     when = (moment(4), moment(5))
-    yield each(
+    return each(
         "error_signatures",
         "id tenant_id error_type message_pattern stack_patterns context_patterns embedding"
         " first_seen_at last_seen_at created_at updated_at",
@@ -113,6 +114,10 @@ def _hindsight(everyone: Sequence[World]) -> Iterator[Rows]:
             for w in everyone
         ),
     )
+
+
+def _hindsight(everyone: Sequence[World]) -> Iterator[Rows]:
+    when = (moment(4), moment(5))
     yield each(
         "resolutions",
         "id tenant_id error_signature_id description changes last_success_at created_at updated_at",

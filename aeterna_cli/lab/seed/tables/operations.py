@@ -10,11 +10,17 @@ BUCKET = "aeterna-codesearch"
 
 def rows(everyone: Sequence[World]) -> Iterator[Rows]:
     yield from _jobs(everyone)
+    yield from _failures(everyone)
+    yield _graph_events(everyone)
     yield from _drift(everyone)
     yield from _learning(everyone)
     yield from _budgets(everyone)
     yield from _codesearch(everyone)
+    yield _repositories(everyone)
+    yield from _searched(everyone)
+    yield _cleaned(everyone)
     yield from _consent(everyone)
+    yield _accesses(everyone)
 
 
 def _jobs(everyone: Sequence[World]) -> Iterator[Rows]:
@@ -34,6 +40,9 @@ def _jobs(everyone: Sequence[World]) -> Iterator[Rows]:
             for w in everyone
         ),
     )
+
+
+def _failures(everyone: Sequence[World]) -> Iterator[Rows]:
     yield each(
         "dead_letter_items",
         "id item_type item_id tenant_id error first_failed_at last_failed_at metadata",
@@ -59,7 +68,10 @@ def _jobs(everyone: Sequence[World]) -> Iterator[Rows]:
         " detected_by created_at reviewed_by",
         [_remediation("everywhere", None, None), *(_remediation_of(world) for world in everyone)],
     )
-    yield Rows(
+
+
+def _graph_events(everyone: Sequence[World]) -> Rows:
+    return Rows(
         "graph_events",
         "id tenant_id seq kind payload created_at",
         counted(
@@ -210,7 +222,10 @@ def _codesearch(everyone: Sequence[World]) -> Iterator[Rows]:
             for w in everyone
         ),
     )
-    yield each(
+
+
+def _repositories(everyone: Sequence[World]) -> Rows:
+    return each(
         "codesearch_repositories",
         "id tenant_id identity_id name type remote_url status owner_id shard_id cold_storage_uri"
         " config created_at updated_at",
@@ -236,7 +251,6 @@ def _codesearch(everyone: Sequence[World]) -> Iterator[Rows]:
             for w in everyone
         ),
     )
-    yield from _searched(everyone)
 
 
 def _searched(everyone: Sequence[World]) -> Iterator[Rows]:
@@ -268,7 +282,10 @@ def _searched(everyone: Sequence[World]) -> Iterator[Rows]:
         "id repository_id branch search_count last_active_at period_start",
         ([(w.id("usage"), w.repository(0), "main", 4, moment(3), moment())] for w in everyone),
     )
-    yield each(
+
+
+def _cleaned(everyone: Sequence[World]) -> Rows:
+    return each(
         "codesearch_cleanup_logs",
         "id repository_id repository_name reason action_taken performed_by executed_at",
         (
@@ -309,7 +326,10 @@ def _consent(everyone: Sequence[World]) -> Iterator[Rows]:
             for w in everyone
         ),
     )
-    yield each(
+
+
+def _accesses(everyone: Sequence[World]) -> Rows:
+    return each(
         "gdpr_audit_logs",
         "id tenant_id user_id action resource_type resource_id ip_address user_agent created_at",
         (
