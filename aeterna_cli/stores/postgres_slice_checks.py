@@ -5,15 +5,25 @@ has_parameter_privilege, session_replication_role.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from psycopg import sql
 
 from aeterna_cli.errors import AuthenticationError, RefusedError
-from aeterna_cli.stores.postgres_connection import Connection
+from aeterna_cli.settings import PostgresSettings
+from aeterna_cli.stores.postgres_connection import Connection, connect, postgres_errors
 from aeterna_cli.stores.postgres_slice_table import SliceTable, goes, key_text, same_key, same_row
 
+_MOVES = """
+SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = 'aeterna_ops' AND c.relname = 'tenant_move')
+"""
+_UNFINISHED = """
+SELECT id::text FROM aeterna_ops.tenant_move
+ WHERE tenant::text = %(tenant)s AND phase NOT IN ('complete', 'cancelled', 'rolled-back')
+"""
 SHOWN = 20  # conflicts that are named; all are counted
 
 _INDEXES = """
@@ -244,6 +254,16 @@ def refuse_dangling(before: Mapping[str, Reference], after: Mapping[str, Referen
             " everything was rolled back",
             details={"foreign_keys": [asdict(one) for one in worse[:SHOWN]]},
         )
+
+
+def unfinished_move(settings: PostgresSettings, tenant: str) -> str | None:
+    """The id of a move of this tenant (an id) that has not ended; None where there is none."""
+    with postgres_errors(), closing(connect(settings)) as connection:
+        known = connection.execute(_MOVES).fetchone()
+        if not known or not known[0]:
+            return None
+        row = connection.execute(_UNFINISHED, {"tenant": tenant}).fetchone()
+    return str(row[0]) if row else None
 
 
 # -- what our role may do

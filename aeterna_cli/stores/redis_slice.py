@@ -130,26 +130,33 @@ class RedisSlice:
 
     # -- writing
 
-    def take_from(self, source: "RedisSlice", *, replace: bool) -> KeysWritten:
-        """Every key of ``source`` is here, but those that are shared or past their time.
+    def take_from(self, source: "RedisSlice", *, replace: bool, shared: bool) -> KeysWritten:
+        """Every key of ``source`` that the tenant has alone (or, ``shared``, that others have too)
+        is here, but those past their time.
 
         Without ``replace`` keys that are here stay as they are. May be repeated.
         """
         written = expired = 0
         now = self._now()
         for keys in source.pages():
-            wanted = [one for one in keys if not one.shared]
+            wanted = [one for one in keys if one.shared is shared]
             for part in source.dumps(wanted):
                 alive = [one for one in part if not 0 < one[1] <= now]
                 expired += len(part) - len(alive)
                 written += self._restore(alive, replace=replace)
         return KeysWritten(written, expired)
 
+    def present(self, keys: Sequence[bytes]) -> int:
+        """How many of these keys are here."""
+        answers = self.connection.batch([["EXISTS", key] for key in keys]) if keys else []
+        return sum(int(one) for one in answers)
+
     def surplus(self, source: "RedisSlice") -> Iterator[TenantKey]:
         """Keys that the tenant has alone here and not in ``source``."""
         for keys in self.pages():
             own = [one for one in keys if not one.shared]
-            there = source.connection.batch([["EXISTS", one.key] for one in own])
+            asked: list[Sequence[Word]] = [["EXISTS", one.key] for one in own]
+            there = source.connection.batch(asked) if asked else []
             yield from (one for one, present in zip(own, there, strict=True) if not present)
 
     def remove(self, keys: Sequence[TenantKey]) -> int:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import TransientError
@@ -64,6 +64,14 @@ class ObjectDigest:
 
     def result(self) -> str:
         return f"{self._total:064x}"
+
+
+def sha256_of(stream: BinaryIO) -> str:
+    """Of everything that is left in the stream."""
+    digest = hashlib.sha256()
+    while piece := stream.read(_PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def of_tenant(

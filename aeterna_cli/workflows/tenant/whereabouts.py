@@ -1,7 +1,7 @@
 """Where one tenant is in every store of a deployment, and what nobody can say whose it is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aeterna_cli.datamap import rules, table_rules
 from aeterna_cli.datamap.collections import CollectionMap, PointSelection, classify_all
@@ -17,6 +17,8 @@ from aeterna_cli.stores.base.placement import PointsPlace
 from aeterna_cli.stores.base.qdrant import OPS_COLLECTION, CollectionDescription
 from aeterna_cli.stores.base.tenants import TenantIdentity
 from aeterna_cli.workflows.tenant.resolve import choose
+
+_NOBODY = TenantIdentity("", "", "", "", None)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ def find(place: Deployment, text: str, settings: PostgresSettings | None = None)
 
     Errors as of ``workflows.tenant.resolve``.
     """
+    known = everyone(place, settings)
+    return replace(known, tenant=choose(text, known.everyone))
+
+
+def everyone(place: Deployment, settings: PostgresSettings | None = None) -> Whereabouts:
+    """All tenants of a server, none of them chosen yet; ``RefusedError('root_missing')``."""
     from contextlib import closing
 
     from aeterna_cli.stores.postgres_catalogue import tenants
@@ -93,8 +101,8 @@ def find(place: Deployment, text: str, settings: PostgresSettings | None = None)
             next_steps=["aeterna-cli datamap check"],
         )
     with postgres_errors(), closing(connect(server)) as connection:
-        everyone = tuple(tenants(connection, map_.root))
-    return Whereabouts(choose(text, everyone), everyone, map_, found)
+        known = tuple(tenants(connection, map_.root))
+    return Whereabouts(_NOBODY, known, map_, found)
 
 
 def placed_at(place: Deployment, tenant: TenantIdentity) -> PointsPlace | None:
