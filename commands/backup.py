@@ -49,7 +49,7 @@ def create_(
     from aeterna_cli.workflows.backup import create, tenant_create
 
     if tenant is not None:
-        asked = tenant_create.options(tenant, store, label, note, rate_limit)
+        asked = tenant_create.options(tenant, store, label, note, rate_limit, digests=digests)
         ctx.out.result(tenant_create.run(ctx, asked))
         return
     ctx.out.result(create.run(ctx, create.options(store, label, note, rate_limit, digests=digests)))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from aeterna_cli.context import Context
 from aeterna_cli.datamap.privileges import require_readable
-from aeterna_cli.errors import DegradedError
+from aeterna_cli.errors import DegradedError, UsageError
 from aeterna_cli.operations.lease import LeaseRequest
 from aeterna_cli.operations.plan import Danger, Plan, Step
 from aeterna_cli.operations.runner import execute
@@ -69,7 +69,15 @@ def options(
     labels: Sequence[str] | None,
     note: str,
     rate_limit: str,
+    *,
+    digests: bool = True,
 ) -> Options:
+    """The words of the command line; ``UsageError`` for what they may not say."""
+    if not digests:
+        raise UsageError(
+            "option_for_whole_backups",
+            "--no-digests cannot be used with --tenant-id: its digests are what a restore proves",
+        )
     chosen = words.some_of(stores, TENANT_STORES)
     return Options(tenant, chosen, words.labels(labels), note, words.size(rate_limit))
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aeterna_cli.errors import UsageError
-from aeterna_cli.stores.postgres_slice_table import Mode
 from aeterna_cli.workflows import words
 from aeterna_cli.workflows.tenant.archive import STORE_OF
 
+Mode = Literal["missing", "replace"]
 MODES: tuple[Mode, ...] = ("missing", "replace")
 
 

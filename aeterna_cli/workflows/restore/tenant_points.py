@@ -266,9 +266,13 @@ class TenantPoints:
         if change.equal or not (change.archived or change.live):
             return change
         if target.selection is None:
-            self._place.qdrant.create_collection(target.archived[0].description)
+            description = next(
+                one.description for one in target.archived if one.name == target.collection
+            )
+            self._place.qdrant.create_collection(description)
             server.write(target.collection, self._points(target), only_new=False)
-            self._place.qdrant.set_aliases(target.archived[0].description)
+            self._place.qdrant.finish(description, {})
+            self._place.qdrant.set_aliases(description)
             return change
         if mode == "missing":
             server.write(target.collection, self._absent(server, target), only_new=True)

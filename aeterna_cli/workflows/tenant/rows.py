@@ -90,28 +90,14 @@ def matched(
     ``RefusedError('schema_differs')`` where the saved rows do not fit the live tables: nothing is
     ever converted by guessing.
     """
-    from aeterna_cli.stores.postgres_slice_table import SliceTable
-
     by_label = {one.label: one for one in archived}
     problems: list[str] = []
     found: list[SliceTable] = []
     for table in map_.of_tenants:
         saved = by_label.pop(table.label, None)
-        if saved is None:
-            continue
-        problems += _misfits(saved, table)
-        found.append(
-            SliceTable(
-                number=len(found),
-                label=table.label,
-                schema=table.schema,
-                name=table.name,
-                partitioned=table.table.partitioned,
-                columns=tuple(name for name, _ in saved.columns),
-                primary_key=table.primary_key,
-                shared=table.shared,
-            )
-        )
+        if saved is not None:
+            problems += _misfits(saved, table)
+            found.append(_slice_table(len(found), saved, table))
     problems += [f"{one.label} is not there" for one in by_label.values() if one.rows]
     if problems:
         raise RefusedError(
@@ -122,6 +108,21 @@ def matched(
         )
     known = {one.label for one in archived}
     return found, [one.label for one in map_.of_tenants if one.label not in known]
+
+
+def _slice_table(number: int, saved: ArchivedTable, table: MappedTable) -> "SliceTable":
+    from aeterna_cli.stores.postgres_slice_table import SliceTable
+
+    return SliceTable(
+        number=number,
+        label=table.label,
+        schema=table.schema,
+        name=table.name,
+        partitioned=table.table.partitioned,
+        columns=tuple(name for name, _ in saved.columns),
+        primary_key=table.primary_key,
+        shared=table.shared,
+    )
 
 
 def _misfits(saved: ArchivedTable, table: MappedTable) -> list[str]:

@@ -22,12 +22,16 @@ def damage(practice: Practice, tenant: str) -> None:
 
 def rows(practice: Practice, where: Whereabouts) -> None:
     values = list(where.tenant.values)
-    some = "(SELECT ctid FROM memory_entries WHERE tenant_id = ANY(%s) LIMIT 7)"
     with practice.sql() as server:
         server.execute("SET session_replication_role = replica")
-        server.execute(f"DELETE FROM memory_entries WHERE ctid IN {some}".encode(), (values,))
         server.execute(
-            f"UPDATE memory_entries SET content = 'ruined' WHERE ctid IN {some}".encode(),
+            "DELETE FROM memory_entries WHERE ctid IN"
+            " (SELECT ctid FROM memory_entries WHERE tenant_id = ANY(%s) LIMIT 7)",
+            (values,),
+        )
+        server.execute(
+            "UPDATE memory_entries SET content = 'ruined' WHERE ctid IN"
+            " (SELECT ctid FROM memory_entries WHERE tenant_id = ANY(%s) LIMIT 7)",
             (values,),
         )
         server.execute("DELETE FROM knowledge_items WHERE tenant_id = ANY(%s)", (values,))

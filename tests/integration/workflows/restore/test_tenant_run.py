@@ -151,6 +151,8 @@ def test_somebody_elses_point_is_never_overwritten(practice: Practice) -> None:
 
 def test_a_tenant_that_is_gone_comes_back(practice: Practice) -> None:
     """Its own row, all below it, its collection and its keys; the backup says who it was."""
+    from psycopg import sql
+
     before, backup = look(practice, "initech"), saved(practice, "initech")
     with closing(practice.open()) as place:
         where = find(place, "initech")
@@ -158,10 +160,8 @@ def test_a_tenant_that_is_gone_comes_back(practice: Practice) -> None:
             server.execute("SET session_replication_role = replica")
             for table in reversed(where.map.of_tenants):
                 if "tenant_id" in [one.name for one in table.columns]:
-                    server.execute(
-                        f"DELETE FROM {table.name} WHERE tenant_id::text = %s".encode(),
-                        (where.tenant.id,),
-                    )
+                    deletion = sql.SQL("DELETE FROM {} WHERE tenant_id::text = %s")
+                    server.execute(deletion.format(sql.Identifier(table.name)), (where.tenant.id,))
             server.execute("DELETE FROM tenants WHERE id = %s", (where.tenant.id,))
         place.qdrant._http.call("DELETE", "/collections/aeterna_initech")
     ran = practice.cli("restore", "plan", "--tenant-id", "initech")
