@@ -22,6 +22,8 @@ SNAPSHOTS = ROOT / "tests" / "data" / "schemas"
 RESULTS = {
     "aeterna.backup.create/1": "workflows.backup.create:Created",
     "aeterna.backup.create.planned/1": "workflows.backup.create:Planned",
+    "aeterna.backup.create.tenant/1": "workflows.backup.tenant_create:TenantCreated",
+    "aeterna.backup.create.tenant.planned/1": "workflows.backup.tenant_create:TenantPlanned",
     "aeterna.backup.list/1": "workflows.backup.list:Listed[]",
     "aeterna.backup.prune/1": "workflows.backup.prune:Pruned",
     "aeterna.backup.show/1": "workflows.backup.show:Shown",
@@ -45,6 +47,8 @@ RESULTS = {
     "aeterna.operation.list/1": "operations.journal:OperationSummary[]",
     "aeterna.repository.init/1": "workflows.repository.init:Initialised",
     "aeterna.repository.init.planned/1": "workflows.repository.init:Planned",
+    "aeterna.restore.plan.tenant/1": "workflows.restore.tenant_plan:TenantPlan",
+    "aeterna.restore.run.tenant/1": "workflows.restore.tenant_run:TenantRestored",
     "aeterna.restore.run/1": "workflows.restore.run:Restored",
     "aeterna.tenant.classify/1": "workflows.tenant.classify:Classification",
     "aeterna.tenant.list/1": "workflows.tenant.view:TenantLine[]",
