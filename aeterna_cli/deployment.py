@@ -6,14 +6,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aeterna_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from aeterna_cli.repository.repository import Repository
     from aeterna_cli.settings import Profile
     from aeterna_cli.stores.base.findings import Finding
     from aeterna_cli.stores.base.keys import KeyService
     from aeterna_cli.stores.base.objects import ObjectStore
+    from aeterna_cli.stores.base.placement import Placement
     from aeterna_cli.stores.base.server_control import ServerControl
     from aeterna_cli.stores.postgres import PostgresServer
+    from aeterna_cli.stores.postgres_placement import PostgresPlacement
     from aeterna_cli.stores.qdrant import QdrantServer
     from aeterna_cli.stores.redis import RedisServer
     from aeterna_cli.workflows.pins import Pins
@@ -121,6 +125,19 @@ class Deployment:
         return PostgresServer(self.profile.postgres)
 
     @cached_property
+    def placement(self) -> "PostgresPlacement":
+        """Shards and placements; its tables are made by its ``ensure_schema``, never before."""
+        from aeterna_cli.stores.postgres_placement import PostgresPlacement
+
+        return self._remember(PostgresPlacement(self.profile.postgres))
+
+    def publish_placement(self, placement: "Placement") -> str | None:
+        """Tell Redis of a change that is committed; the warning to show where that failed."""
+        from aeterna_cli.stores.redis_placement import publish
+
+        return publish(self.profile.redis, placement)
+
+    @cached_property
     def qdrant(self) -> "QdrantServer":
         return self.another_qdrant()
 
@@ -129,6 +146,26 @@ class Deployment:
         from aeterna_cli.stores.qdrant import QdrantServer
 
         return self._remember(QdrantServer(self.profile.qdrant))
+
+    def qdrant_server(self, name: str) -> "QdrantServer":
+        """A connection of its own to the profile's Qdrant ("") or to one of ``qdrant_servers``.
+
+        ``UsageError('qdrant_server_unknown')`` for a name that the profile does not have.
+        """
+        if not name:
+            return self.another_qdrant()
+        settings = self.profile.qdrant_servers.get(name)
+        if settings is None:
+            known = ", ".join(sorted(self.profile.qdrant_servers)) or "none"
+            raise UsageError(
+                "qdrant_server_unknown",
+                f"the profile {self.name} has no Qdrant server {name!r}",
+                hint=f"qdrant_servers names {known}",
+                next_steps=["aeterna-cli config show"],
+            )
+        from aeterna_cli.stores.qdrant import QdrantServer
+
+        return self._remember(QdrantServer(settings))
 
     @cached_property
     def redis(self) -> "RedisServer":

@@ -18,6 +18,7 @@ GROUPS = {
     "repository": "The backup repository: S3 or a directory.",
     "backup": "Recovery points over all stores, and the WAL between them.",
     "restore": "Back to a recovery point, or to a moment after it.",
+    "shard": "Where tenants' points lie: servers, collections, capacity.",
     "operation": "The journal of every change: look, go on, give up.",
 }
 #: commands without a group, each a module of ``commands/`` with a ``register``

@@ -81,9 +81,16 @@ def shards_of(cluster: dict[str, Any]) -> tuple[ShardDescription, ...]:
     )
 
 
-def exact_count(http: QdrantHttp, collection: str, shard_key: ShardKey | None) -> int:
+def exact_count(
+    http: QdrantHttp,
+    collection: str,
+    shard_key: ShardKey | None,
+    matching: dict[str, Any] | None = None,
+) -> int:
     """A count over several keys counts a point once per key: ask key by key."""
     body: dict[str, Any] = {"exact": True}
+    if matching is not None:
+        body["filter"] = matching
     if shard_key is not None:
         body["shard_key"] = shard_key
     return int(http.call("POST", f"/collections/{part(collection)}/points/count", body)["count"])

@@ -15,6 +15,7 @@ from aeterna_cli.lab.deployment import Lab
 from tests.command_line import CommandLine
 from tests.integration.conftest import cli, lab, practice
 from tests.integration.deployment import NAME, Practice
+from tests.integration.workflows.shard.sharding import sharding
 
 __all__ = ["cli", "lab", "practice"]
 
@@ -59,6 +60,11 @@ def test_from_nothing(fresh: Practice) -> None:
 def test_with_a_backup(practice: Practice, name: str) -> None:
     practice.backup("--store", "redis", "--store", "qdrant")
     follow(name, practice.cli)
+
+
+def test_shards(practice: Practice) -> None:
+    with sharding(practice):
+        follow("shard", practice.cli)
 
 
 def test_restore_after_everything_was_lost(practice: Practice) -> None:

@@ -8,7 +8,8 @@ honours a placement by three rules (``docs/formats.md`` has them in full):
 - while the state is ``held`` it starts no write of this tenant until the row changes.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -20,6 +21,13 @@ PlacementState = Literal["serving", "dual", "held"]
 #: NOTIFY's channel in PostgreSQL and the channel in Redis; the payload is ``Placement.news``.
 CHANNEL = "aeterna_ops_placement"
 REDIS_CHANNEL = "aeterna-ops:placement"
+#: From each status to which others an operator may lead a shard; no move at all is always allowed.
+SHARD_MOVES: Mapping[ShardStatus, frozenset[ShardStatus]] = {
+    "provisioning": frozenset({"active", "offline"}),
+    "active": frozenset({"draining"}),
+    "draining": frozenset({"active", "offline"}),
+    "offline": frozenset({"provisioning"}),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,21 @@ class Placement:
     operation: str | None
     updated_at: datetime
 
+    @property
+    def news(self) -> str:
+        """What is published of a change: enough to know that a cached placement is old.
+
+        ASCII and shorter than NOTIFY's limit of 8,000 bytes, whatever the names are.
+        """
+        told = {
+            "tenant": self.tenant,
+            "epoch": self.epoch,
+            "state": self.state,
+            "shard": self.primary.shard,
+            "collection": self.primary.collection,
+        }
+        return json.dumps(told, separators=(",", ":"))
+
 
 @dataclass(frozen=True)
 class Acknowledgement:
@@ -72,7 +95,7 @@ class Acknowledgement:
     instance: str
     epoch: int
     seen_at: datetime
-    alive: bool  # seen within the route's time to live, on the server's clock
+    alive: bool  # seen within twice the route's time to live, on the server's clock
 
 
 class PlacementStore(Protocol):

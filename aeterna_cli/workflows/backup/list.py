@@ -1,12 +1,9 @@
 """``backup list``: what can be restored, by the catalogue and the manifests that are there."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from aeterna_cli.context import Context
@@ -17,6 +14,7 @@ from aeterna_cli.repository import catalogue, inventory, layout
 from aeterna_cli.repository.catalogue import CatalogueEntry
 from aeterna_cli.repository.repository import Repository
 from aeterna_cli.stores.base.server_control import STORES
+from aeterna_cli.workflows.completion_names import remember
 
 State = Literal["ok", "degraded", "not_catalogued", "damaged", "pruned", "unfinished"]
 #: States of backups that a restore accepts.
@@ -62,7 +60,7 @@ def run(ctx: Context, every: bool) -> Result:
             if backup not in known
         ]
     found.sort(key=lambda one: one.backup)
-    _remember(ctx, [one.backup for one in reversed(found) if one.state in GOOD])
+    remember(ctx, "backups", [one.backup for one in reversed(found) if one.state in GOOD])
     return Result("aeterna.backup.list/1", found, lambda: _view(ctx, found))
 
 
@@ -118,19 +116,6 @@ def _listed(entry: CatalogueEntry, state: State, now: datetime) -> Listed:
     return Listed(
         entry.backup, state, point, age, size, stores, label, note, entry.held, entry.fault
     )
-
-
-def _remember(ctx: Context, names: Sequence[str]) -> None:
-    """For completion, which must not start Python: one id in each line, newest first."""
-    folder = ctx.deployment.cache_directory
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(prefix=".backups-", dir=folder)
-        with os.fdopen(number, "w", encoding="ascii") as file:
-            file.writelines(f"{one}\n" for one in names)
-        Path(name).replace(folder / "backups")
-    except OSError as error:
-        ctx.out.warn(f"names for completion were not kept in {folder}: {error.strerror}")
 
 
 def _view(ctx: Context, found: Sequence[Listed]) -> Table | str:

@@ -20,11 +20,11 @@ DESTROY = {"--confirm", "--break-glass"}
 READING = {
     "backup list", "backup show", "backup verify", "backup wal status", "config show",
     "config test", "doctor", "lab env", "lab status", "operation list", "operation show",
-    "restore plan", "restore verify",
+    "restore plan", "restore verify", "shard list",
 }  # fmt: skip
 CHANGING = {
     "backup create", "backup prune", "config pin", "operation abort", "repository init",
-    "lab reset",
+    "lab reset", "shard add", "shard drain", "shard remove",
 }  # fmt: skip
 DESTROYING = {"operation resume", "restore run"}
 #: makes something new or serves, asks nothing and overwrites nothing

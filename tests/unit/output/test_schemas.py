@@ -43,6 +43,10 @@ RESULTS = {
     "aeterna.repository.init/1": "workflows.repository.init:Initialised",
     "aeterna.repository.init.planned/1": "workflows.repository.init:Planned",
     "aeterna.restore.run/1": "workflows.restore.run:Restored",
+    "aeterna.shard.add/1": "workflows.shard.view:ShardChange",
+    "aeterna.shard.drain/1": "workflows.shard.view:ShardChange",
+    "aeterna.shard.list/1": "workflows.shard.list:ShardList",
+    "aeterna.shard.remove/1": "workflows.shard.view:ShardChange",
 }
 #: results that are plain mappings: their keys are data, or tests on real servers look at them
 MAPPINGS = {
