@@ -19,6 +19,7 @@ GROUPS = {
     "backup": "Recovery points over all stores, and the WAL between them.",
     "restore": "Back to a recovery point, or to a moment after it.",
     "shard": "Where tenants' points lie: servers, collections, capacity.",
+    "datamap": "Where the data of tenants and persons lives.",
     "operation": "The journal of every change: look, go on, give up.",
 }
 #: commands without a group, each a module of ``commands/`` with a ``register``

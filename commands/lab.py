@@ -64,14 +64,18 @@ def seed_(
     ctx: Context,
     scale: Annotated[float, typer.Option("--scale", help="1 is about 6,000 memories.")] = 1.0,
     number: Annotated[int, typer.Option("--seed", help="Another number, other data.")] = 1,
+    extra: Annotated[int, typer.Option("--tenants", help="So many small tenants more.")] = 0,
+    schema: Annotated[
+        str, typer.Option("--schema", help="complete, fresh-rc12 or no-bypass: see the runbook.")
+    ] = "complete",
 ) -> None:
     """Fill the lab with tenants; the same data for the same seed and scale.
 
-    Example: aeterna-cli lab seed --scale 10
+    Example: aeterna-cli lab seed --scale 10 --tenants 100
     """
     from aeterna_cli.workflows.lab import seed
 
-    ctx.out.result(seed.run(ctx, scale, number))
+    ctx.out.result(seed.run(ctx, seed.Wanted(scale, number, extra, schema)))
 
 
 @changing(app, "reset", needs_profile=False)

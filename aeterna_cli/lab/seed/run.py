@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.lab.part import NotReady, Place
 from aeterna_cli.lab.seed import keys, points, rows
+from aeterna_cli.lab.seed.schemas import SchemaName
 from aeterna_cli.lab.seed.tenants import tenants
 
 DEFAULT_SEED = 1
@@ -24,48 +26,52 @@ class Seeded:
     keys: int
     seconds: float
     fresh: bool
+    schema: SchemaName = "complete"
 
 
 def seed_lab(
-    place: Place, *, seed: int = DEFAULT_SEED, scale: float = 1.0, tell: Callable[[str], None]
+    place: Place,
+    *,
+    seed: int = DEFAULT_SEED,
+    scale: float = 1.0,
+    extra: int = 0,
+    schema: SchemaName = "complete",
+    tell: Callable[[str], None],
 ) -> Seeded:
-    """The same data for the same seed and scale; does nothing where they are there already.
+    """The same data for the same parameters; does nothing where they are there already.
 
+    ``extra`` small tenants join the usual ones; ``schema`` is a complete or a stuck database.
     Rows come last and all at once: a seed that was cut off is simply repeated.
     ``RefusedError('lab_not_empty')`` where something else is in the database.
     """
     began = monotonic()
-    everyone = tenants(scale)
+    everyone = tenants(scale, extra)
     try:
         found = rows.seeded(place)
-        if found == {"seed": seed, "scale": scale}:
-            return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, fresh=False)
+        if found == rows.parameters(seed, scale, extra, schema):
+            return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, False, schema)
         if found is not None or rows.occupied(place):
-            raise RefusedError(
-                "lab_not_empty",
-                "the lab's database holds other data already",
-                hint=f"it was seeded with {found}" if found else "tables that no seed made",
-                next_steps=["aeterna-cli lab reset --yes", "aeterna-cli lab up"],
-            )
+            raise _not_empty(found)
         tell("writing points")
         count_points = points.write(place, seed, everyone)
         tell("writing keys")
         count_keys = keys.write(place, seed, everyone)
         tell("writing rows")
-        count_rows = rows.write(place, seed, scale, everyone)
+        count_rows = rows.write(place, seed, scale, everyone, extra=extra, schema=schema)
     except NotReady as error:
         raise RefusedError(
             "lab_not_running",
             f"the lab does not answer: {error}",
             next_steps=["aeterna-cli lab up"],
         ) from error
-    return Seeded(
-        seed,
-        scale,
-        len(everyone),
-        count_rows,
-        count_points,
-        count_keys,
-        monotonic() - began,
-        fresh=True,
+    counts = (count_rows, count_points, count_keys)
+    return Seeded(seed, scale, len(everyone), *counts, monotonic() - began, True, schema)
+
+
+def _not_empty(found: dict[str, Any] | None) -> RefusedError:
+    return RefusedError(
+        "lab_not_empty",
+        "the lab's database holds other data already",
+        hint=f"it was seeded with {found}" if found else "tables that no seed made",
+        next_steps=["aeterna-cli lab reset --yes", "aeterna-cli lab up"],
     )

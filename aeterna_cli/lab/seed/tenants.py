@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 DIMENSIONS = 384
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SHARED = "memories-shared"
+CROWD = "memory_embeddings"  # the platform's default collection: tenants told apart by payload only
+#: 100 characters, the platform's limit, of everything that breaks SQL, LIKE, globs and paths.
+HOSTILE = ('o\'neill "100%" *?[a]_\\ ; DROP TABLE x--{t} 名前 é🦀 \u202e' + "ß" * 100)[:100]
 LAYERS = ("agent", "user", "session", "project", "team", "org", "company")
 WORDS = (
     "prefers concise answers",
@@ -41,9 +44,20 @@ class Tenant:
     memories: int
     only_points: int  # the platform's API writes memories to Qdrant alone
     only_rows: int  # synchronised rows whose embedding is still to come
+    named_by: Literal["id", "slug"] = "id"  # what rows, payloads and keys call this tenant
+    status: Literal["active", "inactive"] = "active"
 
     def id(self, seed: int) -> uuid.UUID:
         return identifier(seed, self.slug, "tenant")
+
+    def key(self, seed: int) -> str:
+        """The text that stands for this tenant wherever a column or payload is not a uuid."""
+        return self.slug if self.named_by == "slug" else str(self.id(seed))
+
+    @property
+    def vacant(self) -> bool:
+        """Whether nothing but the row in ``tenants`` was ever made for it."""
+        return self.memories + self.only_points + self.only_rows == 0
 
 
 @dataclass(frozen=True)
@@ -55,8 +69,9 @@ class Memory:
     moment: datetime
 
 
-def tenants(scale: float) -> tuple[Tenant, ...]:
-    """The lab's tenants; ``scale`` 1 gives about 6,000 memories, at least one each."""
+def tenants(scale: float, extra: int = 0) -> tuple[Tenant, ...]:
+    """The lab's tenants; ``scale`` 1 gives about 6,000 memories, at least one each but for the
+    vacant one. ``extra`` small ones follow, in the collection that has no shard keys."""
 
     def many(number: int) -> int:
         return max(1, round(number * scale))
@@ -70,7 +85,17 @@ def tenants(scale: float) -> tuple[Tenant, ...]:
         Tenant(
             "large-corp", "Large Corp", "memories-large-corp", None, many(4000), many(80), many(60)
         ),
+        Tenant("default", "Default", CROWD, None, many(20), 0, 1),
+        Tenant("legacy-gmbh", "Legacy GmbH", CROWD, None, many(80), 1, 2, "slug"),
+        Tenant(HOSTILE, f"{HOSTILE[:60]} & Söhne", CROWD, None, many(25), 1, 1, "slug"),
+        Tenant("vacant-ltd", "Vacant Ltd", CROWD, None, 0, 0, 0),
+        Tenant("dormant-inc", "Dormant Inc", CROWD, None, many(15), 0, 0, "id", "inactive"),
+        *(_small(number, many(1 + number * number % 23)) for number in range(extra)),
     )
+
+
+def _small(number: int, count: int) -> Tenant:
+    return Tenant(f"small-{number:05}", f"Small {number}", CROWD, None, count, 0, 0)
 
 
 def identifier(seed: int, *words: object) -> uuid.UUID:

@@ -19,8 +19,8 @@ DESTROY = {"--confirm", "--break-glass"}
 #: what each command may do; a new command must be put into one of these
 READING = {
     "backup list", "backup show", "backup verify", "backup wal status", "config show",
-    "config test", "doctor", "lab env", "lab status", "operation list", "operation show",
-    "restore plan", "restore verify", "shard list",
+    "config test", "datamap check", "datamap show", "doctor", "lab env", "lab status",
+    "operation list", "operation show", "restore plan", "restore verify", "shard list",
 }  # fmt: skip
 CHANGING = {
     "backup create", "backup prune", "config pin", "operation abort", "repository init",

@@ -32,6 +32,8 @@ RESULTS = {
     "aeterna.config.init/1": "workflows.config.init:Written",
     "aeterna.config.show/1": "workflows.config.show:Shown",
     "aeterna.config.test/1": "workflows.config.test:Answer[]",
+    "aeterna.datamap.check/1": "workflows.datamap.check:Checked",
+    "aeterna.datamap.show/1": "workflows.datamap.show:Shown",
     "aeterna.doctor/1": "workflows.doctor.doctor:Diagnosis",
     "aeterna.lab.demo/1": "workflows.lab.demo:Demonstrated",
     "aeterna.lab.down/1": "lab.deployment:DownReport",
