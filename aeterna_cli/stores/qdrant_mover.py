@@ -97,6 +97,11 @@ class QdrantMover:
         """Compare all ids once and repair the target; see ``qdrant_mover_rounds``."""
         return run_round(self._marks, self.source, self.target)
 
+    def rescue(self) -> Round:
+        """Write to the target what both have and the source has newer, by version; nothing is
+        inserted or deleted. Safe after a switch: what the target got meanwhile is newer."""
+        return run_round(self._marks, self.source, self.target, only_newer=True)
+
     def rounds(
         self, most: int, on_round: Callable[[Round], None] = lambda _: None
     ) -> tuple[Round, ...]:

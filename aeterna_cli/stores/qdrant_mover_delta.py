@@ -1,6 +1,6 @@
 """What was written since a moment, on both ends: the last check of a cutover, in milliseconds."""
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -56,38 +56,35 @@ def time_missing(end: QdrantEnd, count: int) -> RefusedError:
 
 
 def run_delta(marks: Marks, source: QdrantEnd, target: QdrantEnd, since: float) -> Delta:
-    """Repairs what differs among the points written since then, then counts both ends exactly."""
+    """Repairs what differs among the points written since then, then counts both ends exactly.
+
+    Both ends are asked at the same time: writers may be waiting.
+    """
     began = monotonic()
     repair = Repair(marks, source, target, 0.0)
-    looked = 0
-    for one in (target, source):
-        value = sample_time(one)
-        if value is None:
-            continue
-        for ids in _changed(one, written_since(value, since)):
-            looked += len(ids)
-            theirs = marks.of_ids(target, ids)
-            ours = marks.of_ids(source, ids)
-            for identifier in ids:
-                if theirs.get(identifier) != ours.get(identifier):
-                    repair.suspect(identifier)
-            repair.settle()
-    counts = source.count(), target.count()
-    return Delta(monotonic() - began, looked, repair.upserted, repair.deleted, *counts)
+    with ThreadPoolExecutor(2, "delta") as threads:
+        theirs, ours = threads.map(lambda end: _changed(marks, end, since), (target, source))
+        looked = theirs.keys() | ours.keys()
+        for identifier in looked:
+            if theirs.get(identifier) != ours.get(identifier):
+                repair.suspect(identifier)
+        repair.settle()
+        left, right = threads.map(lambda end: end.count(), (source, target))
+    seconds = monotonic() - began
+    return Delta(seconds, len(looked), repair.upserted, repair.deleted, left, right)
 
 
-def _changed(end: QdrantEnd, condition: Condition) -> Iterator[list[PointId]]:
+def _changed(marks: Marks, end: QdrantEnd, since: float) -> dict[PointId, int]:
+    """The marks of the points written since then."""
+    if end.time_sample is None:
+        end.time_sample = sample_time(end)
+    if end.time_sample is None:
+        return {}
+    condition = written_since(end.time_sample, since)
+    found: dict[PointId, int] = {}
     offset: PointId | None = None
     while True:
-        points, offset = end.scroll(
-            end.writing,
-            limit=end.scan_page,
-            offset=offset,
-            must=[condition],
-            payload=False,
-            vector=False,
-        )
-        if points:
-            yield [point["id"] for point in points]
+        items, offset = marks.page(end, end.reading, offset, marks.limit(end), must=[condition])
+        found.update(items)
         if offset is None:
-            return
+            return found

@@ -57,6 +57,8 @@ class QdrantEnd:
         self.reading = Line(settings, backoff)
         self.writing = Line(settings, backoff)
         self.path = f"/collections/{part(place.collection)}"
+        #: ``updated_at`` of one point, once somebody has looked: it says how times are written
+        self.time_sample: Any = None
 
     def close(self) -> None:
         self.reading.http.close()

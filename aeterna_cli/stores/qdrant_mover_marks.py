@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.stores.base.mover import PointId, Strategy
 from aeterna_cli.stores.qdrant_digests import point_hash
-from aeterna_cli.stores.qdrant_mover_end import Line, QdrantEnd
+from aeterna_cli.stores.qdrant_mover_end import Condition, Line, QdrantEnd
 from aeterna_cli.stores.qdrant_mover_order import Marked
 from aeterna_cli.stores.qdrant_mover_writes import LARGEST_VERSION, EndWrites, Point
 
@@ -18,7 +18,14 @@ class Marks(Protocol):
 
     strategy: Strategy
 
-    def page(self, end: QdrantEnd, line: Line, offset: PointId | None, limit: int) -> Page:
+    def page(
+        self,
+        end: QdrantEnd,
+        line: Line,
+        offset: PointId | None,
+        limit: int,
+        must: Sequence[Condition] = (),
+    ) -> Page:
         """One page in id order, and where the next one starts."""
 
     def limit(self, end: QdrantEnd) -> int:
@@ -50,9 +57,16 @@ class VersionMarks:
     def limit(self, end: QdrantEnd) -> int:
         return end.scan_page
 
-    def page(self, end: QdrantEnd, line: Line, offset: PointId | None, limit: int) -> Page:
+    def page(
+        self,
+        end: QdrantEnd,
+        line: Line,
+        offset: PointId | None,
+        limit: int,
+        must: Sequence[Condition] = (),
+    ) -> Page:
         points, following = end.scroll(
-            line, limit=limit, offset=offset, payload=list(self._FIELDS), vector=False
+            line, limit=limit, offset=offset, must=must, payload=list(self._FIELDS), vector=False
         )
         try:
             found = [(point["id"], point["payload"]["version"]) for point in points]
@@ -99,8 +113,15 @@ class DigestMarks:
     def limit(self, end: QdrantEnd) -> int:
         return end.page
 
-    def page(self, end: QdrantEnd, line: Line, offset: PointId | None, limit: int) -> Page:
-        points, following = end.scroll(line, limit=limit, offset=offset)
+    def page(
+        self,
+        end: QdrantEnd,
+        line: Line,
+        offset: PointId | None,
+        limit: int,
+        must: Sequence[Condition] = (),
+    ) -> Page:
+        points, following = end.scroll(line, limit=limit, offset=offset, must=must)
         return [(point["id"], self.of_point(point)) for point in points], following
 
     def of_ids(self, end: QdrantEnd, ids: Sequence[PointId]) -> dict[PointId, int]:

@@ -18,9 +18,21 @@ from aeterna_cli.stores.qdrant_mover_writes import EndWrites, Point
 
 
 class Repair:
-    """Looks again at ids that seemed to differ, and repairs the target. Counts what it did."""
+    """Looks again at ids that seemed to differ, and repairs the target. Counts what it did.
 
-    def __init__(self, marks: Marks, source: QdrantEnd, target: QdrantEnd, grace: float) -> None:
+    ``only_newer``: points that both have and the source has newer, nothing else.
+    """
+
+    def __init__(
+        self,
+        marks: Marks,
+        source: QdrantEnd,
+        target: QdrantEnd,
+        grace: float,
+        *,
+        only_newer: bool = False,
+    ) -> None:
+        self._only_newer = only_newer
         self.upserted = 0
         self.deleted = 0
         self.ahead = 0
@@ -61,8 +73,10 @@ class Repair:
         for one in ids:
             point, mark = ours.get(one), theirs.get(one)
             if point is None:
-                if mark is not None:
+                if mark is not None and not self._only_newer:
                     surplus.append((one, mark))
+            elif mark is None and self._only_newer:
+                continue
             elif mark is None or self._marks.behind(mark, self._marks.of_point(point)):
                 behind.append(point)
             elif self._marks.ahead(mark, self._marks.of_point(point)):
@@ -74,11 +88,13 @@ class Repair:
         self._writes.refuse_taken([one["id"] for one in behind if one["id"] not in theirs])
 
 
-def run_round(marks: Marks, source: QdrantEnd, target: QdrantEnd) -> Round:
+def run_round(
+    marks: Marks, source: QdrantEnd, target: QdrantEnd, *, only_newer: bool = False
+) -> Round:
     """One pass over all ids; see the module."""
     started, began = time(), monotonic()
     scan = Scan(marks, source, target)
-    repair = Repair(marks, source, target, target.pace.grace)
+    repair = Repair(marks, source, target, target.pace.grace, only_newer=only_newer)
     for identifier, _, _ in scan.different():
         repair.suspect(identifier)
     repair.settle()
