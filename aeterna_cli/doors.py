@@ -20,6 +20,7 @@ GROUPS = {
     "restore": "Back to a recovery point, or to a moment after it.",
     "shard": "Where tenants' points lie: servers, collections, capacity.",
     "datamap": "Where the data of tenants and persons lives.",
+    "tenant": "Tenants: moved to another shard, with proof and a way back.",
     "operation": "The journal of every change: look, go on, give up.",
 }
 #: commands without a group, each a module of ``commands/`` with a ``register``

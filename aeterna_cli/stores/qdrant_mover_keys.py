@@ -197,3 +197,33 @@ def _standalone() -> RefusedError:
             "or move to a collection of its own",
         ],
     )
+
+
+def make_key(end: QdrantEnd, record: Record) -> None:
+    """The shard key of this end is there and takes writes; may be repeated."""
+    information = end.writing.call("GET", f"{end.path}/cluster")
+    shards = [*information["local_shards"], *information["remote_shards"]]
+    if any(one.get("shard_key") == end.place.shard_key for one in shards):
+        return
+    record("shard_key", str(end.place.shard_key))
+    body = {"shard_key": end.place.shard_key, "shards_number": 1}
+    try:
+        end.writing.call("PUT", f"{end.path}/shards", body)
+    except AeternaError as error:
+        if error.details.get("status") == 405:
+            raise _standalone() from error
+        raise
+
+
+def drop_empty_key(end: QdrantEnd) -> bool:
+    """Drop this end's shard key if it holds no point of anybody; whether it is gone."""
+    information = end.writing.call("GET", f"{end.path}/cluster")
+    shards = [*information["local_shards"], *information["remote_shards"]]
+    mine = [one for one in shards if one.get("shard_key") == end.place.shard_key]
+    if not mine:
+        return True
+    body = end.addressed({"exact": True})
+    if int(end.writing.call("POST", f"{end.path}/points/count", body)["count"]):
+        return False
+    end.writing.call("POST", f"{end.path}/shards/delete", {"shard_key": end.place.shard_key})
+    return True

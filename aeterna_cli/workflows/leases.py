@@ -10,3 +10,9 @@ BACKUPS = "backups"
 RESTORE = "restore"
 WAL_RECEIVER = "wal-receiver"
 SHARDS = "shards"
+
+
+def tenant_lease(tenant: str) -> str:
+    """One operation per tenant: move, forget, export and rotate hold it alone, and ``restore``
+    shared."""
+    return f"tenant-{tenant}"
