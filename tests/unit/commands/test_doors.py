@@ -31,7 +31,15 @@ CHANGING = {
 }  # fmt: skip
 DESTROYING = {"operation resume", "restore run", "tenant migration complete"}
 #: makes something new or serves, asks nothing and overwrites nothing
-MAKING = {"backup wal receive", "config init", "lab up", "lab down", "lab seed", "lab demo"}
+MAKING = {
+    "backup wal receive",
+    "config init",
+    "lab up",
+    "lab down",
+    "lab seed",
+    "lab demo",
+    "lab workload",
+}
 #: writes a script to stdout; its text goes to a shell, not to a person
 TOOLS = {"completion"}
 

@@ -40,6 +40,7 @@ RESULTS = {
     "aeterna.lab.reset/1": "lab.deployment:DownReport",
     "aeterna.lab.seed/1": "lab.seed.run:Seeded",
     "aeterna.lab.status/1": "lab.deployment:LabStatus",
+    "aeterna.lab.workload/1": "lab.workload.verdict:Verdict",
     "aeterna.operation.abort/1": "workflows.operation.abort:Abandoned",
     "aeterna.operation.list/1": "operations.journal:OperationSummary[]",
     "aeterna.repository.init/1": "workflows.repository.init:Initialised",
