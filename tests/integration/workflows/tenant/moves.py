@@ -1,0 +1,162 @@
+"""A tenant of the test's own on a Qdrant of the test's own, an application, and its moves."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aeterna_cli.lab.deployment import Lab
+from aeterna_cli.lab.workload.folder import Moved
+from aeterna_cli.lab.workload.judging import Strictness
+from aeterna_cli.lab.workload.surroundings import ShardServers, placing
+from aeterna_cli.lab.workload.verdict import TenantVerdict
+from aeterna_cli.lab.workload.workload import Workload
+from aeterna_cli.lab.workload.writer import Habits
+from aeterna_cli.stores.base.placement import Placement, PointsPlace
+from tests.command_line import CommandLine, Ran
+from tests.integration.deployment import Practice, practise
+from tests.integration.lab.qdrant_process import Server
+
+DIMENSIONS = 8
+SOURCE, TARGET = "memories-from", "memories-to"
+SLUG = "acme'%*\"-ünïcode"
+#: as short as the machine of the tests lets an instance answer reliably
+ROUTE_TTL = 3.0
+
+
+@dataclass
+class Moves:
+    """``place`` is where the tenant's points begin, ``server`` holds source and target."""
+
+    practice: Practice
+    server: Server
+    tenant: str
+    folder: Path
+    contract: str
+
+    def cli(self, *words: str) -> Any:
+        """``aeterna-cli tenant ...``, which must succeed; its data."""
+        return self.run(*words).data
+
+    def run(self, *words: str) -> Ran:
+        ran = self.try_(*words)
+        assert ran.code == 0, f"{' '.join(words)}: exit {ran.code}\n{ran.err}"
+        return ran
+
+    def try_(self, *words: str) -> Ran:
+        ran = self.practice.cli("tenant", *self._words(*words), "-o", "json")
+        assert "Traceback" not in ran.err
+        return ran
+
+    def refused(self, *words: str) -> tuple[int, str]:
+        ran = self.try_(*words)
+        return ran.code, str(ran.error["code"])
+
+    def migrate(self, *more: str) -> Any:
+        return self.cli("migrate", "--to-shard", "to", *more)
+
+    def steer(self, verb: str, *more: str) -> Any:
+        return self.cli("migration", verb, *more)
+
+    def _words(self, *words: str) -> list[str]:
+        yes = [] if "status" in words or "--confirm" in words else ["--yes"]
+        named = [] if "--tenant-id" in words else ["--tenant-id", self.tenant]
+        return [*words, *named, *yes]
+
+    def killed_at(self, point: str, *words: str) -> bool:
+        return self.practice.killed_at(point, "tenant", *self._words(*words))
+
+    @property
+    def placement(self) -> Placement | None:
+        found: Placement | None = self.practice.open().placement.placement(self.tenant)
+        return found
+
+    def count(self, name: str) -> int:
+        """Of this tenant; 0 where the collection is gone."""
+        condition = {"must": [{"key": "tenant_id", "match": {"value": self.tenant}}]}
+        names = [one["name"] for one in self.server.ask("GET", "/collections")["collections"]]
+        return self.server.count(name, filter=condition) if name in names else 0
+
+    def workload(self, **habits: Any) -> Workload:
+        """Its points begin in ``SOURCE``; started by the test."""
+        profile = self.practice.open().profile
+        store = self.practice.open().placement
+        place = PointsPlace("from", SOURCE)
+        contract: Any = "none" if self.contract == "maintenance" else self.contract
+        clients = None
+        if contract != "none":
+            clients = placing(profile, store, contract, instances=2)
+        return Workload(
+            self.folder / f"workload-{uuid.uuid4()}",
+            [Moved(self.tenant, place, "moved")],
+            ShardServers(profile, store),
+            contract=contract,
+            placing=clients,
+            habits=Habits(**{"writers": 3, "readers": 1, "rate": 60.0, **habits}),
+            dimensions=DIMENSIONS,
+        )
+
+    def judged(self, workload: Workload, *emptied: str) -> TenantVerdict:
+        places = [PointsPlace(name, name) for name in emptied]
+        strict = Strictness(exclusive={self.tenant}, emptied={self.tenant: places})
+        return workload.verdict(strict).tenant(self.tenant)
+
+
+def until(found: Callable[[], bool]) -> None:
+    from tests.integration.lab.workload.ground import until as wait
+
+    wait(found)
+
+
+@contextmanager
+def moves(
+    lab: Lab,
+    cli: CommandLine,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    server: Server,
+    contract: str,
+    **application: Any,
+) -> Iterator[Moves]:
+    """Everything of it is gone afterwards, the placement tables of the lab too."""
+    server.clean()
+    settings = {"contract": contract, "route_ttl": ROUTE_TTL, **application}
+    practice = practise(
+        lab,
+        cli,
+        folder,
+        monkeypatch,
+        qdrant={"url": f"http://127.0.0.1:{server.port}"},
+        application=settings,
+    )
+    tenant = str(uuid.uuid4())
+    made = Moves(practice, server, tenant, folder, contract)
+    with practice.sql() as connection:
+        _drop(connection)
+        connection.execute(
+            "INSERT INTO public.tenants (id, slug, name) VALUES (%s, %s, %s)",
+            (tenant, SLUG, f"Acme {tenant}"),
+        )
+    vectors = {"vectors": {"size": DIMENSIONS, "distance": "Cosine"}}
+    for name in (SOURCE, TARGET):
+        server.ask("PUT", f"/collections/{name}", vectors)
+    try:
+        for name, where in (("from", SOURCE), ("to", TARGET)):
+            cli.ok("shard", "add", name, "--collection", where, "--yes")
+        yield made
+    finally:
+        with practice.sql() as connection:
+            _drop(connection)
+            connection.execute("DELETE FROM public.tenants WHERE id = %s", (tenant,))
+
+
+def _drop(connection: Any) -> None:
+    connection.execute(
+        "DROP TABLE IF EXISTS aeterna_ops.placement_ack, aeterna_ops.tenant_placement,"
+        " aeterna_ops.shard, aeterna_ops.tenant_move"
+    )
