@@ -12,6 +12,7 @@ from time import monotonic, time
 from typing import Any
 
 from aeterna_cli.errors import TransientError
+from aeterna_cli.operations.kill_points import kill_point
 from aeterna_cli.stores.base.mover import Delta, Round
 from aeterna_cli.stores.base.placement import Placement, PlacementState
 from aeterna_cli.stores.qdrant_mover import QdrantMover
@@ -134,10 +135,13 @@ class Cutover:
         except TransientError as error:
             raise _Missed(f"writes could not be held: {error.message}") from error
         try:
+            kill_point("move:held")
             delta = self._settled(held, since, last, began)
             rest = self._rest(began, "counting")
+            kill_point("move:settled")
             state: PlacementState = "dual" if self._dual else "serving"
             done = self._placed(held, self._going, state, rest)
+            kill_point("move:switched")
         except BaseException as error:
             self._move.let_go()
             if isinstance(error, TransientError):

@@ -11,6 +11,7 @@ from contextlib import suppress
 from time import monotonic
 
 from aeterna_cli.errors import AeternaError, FailedError
+from aeterna_cli.operations.kill_points import kill_point
 from aeterna_cli.workflows.tenant.move import TenantMove
 from aeterna_cli.workflows.tenant.move_cutover import Switched
 from aeterna_cli.workflows.tenant.move_hooks import run_hook
@@ -43,8 +44,10 @@ class Maintenance:
         began = monotonic()
         try:
             run_hook(move, "hold", self._leaving, self._going)
+            kill_point("move:held")
             last = self._mover.round()
             self._same_number()
+            kill_point("move:settled")
             move.note(checkpoint={"switching": True})
         except BaseException:
             with suppress(AeternaError):  # what failed first is what is raised
@@ -89,10 +92,13 @@ class Maintenance:
                 f"aeterna-cli tenant migration cutover --tenant-id {self._move.tenant.id}",
             )
             raise
+        kill_point("move:application-switched")
         found = self._move.present_placement()
         if found.primary != self._going.place:
             found = self._move.placed(self._going.place, None, "serving", expected=found.epoch)
+        kill_point("move:switched")
         self._release()
+        kill_point("move:released")
         return found.epoch
 
     def _go_on(self) -> Switched:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aeterna_cli.errors import AeternaError
+from aeterna_cli.operations.kill_points import kill_point
 from aeterna_cli.stores.qdrant_mover_keys import drop_empty_key
 from aeterna_cli.stores.qdrant_mover_prepare import drop_empty_collection, drop_index
 from aeterna_cli.workflows.tenant.move import TenantMove
@@ -29,6 +30,7 @@ def empty_target(move: TenantMove, safe_point: Callable[[], None]) -> dict[str, 
     removed = 0
     if _target_is_there(move):
         removed = move.mover.remove("target", lambda _count: safe_point())
+    kill_point("move:emptied")
     left = []
     made = move.things_made
     settings = settings_of(move.place, move.target.server)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aeterna_cli.client import PlacementClient
 from aeterna_cli.lab.deployment import Lab
 from aeterna_cli.lab.workload.folder import Moved
 from aeterna_cli.lab.workload.judging import Strictness
@@ -16,10 +17,13 @@ from aeterna_cli.lab.workload.surroundings import ShardServers, placing
 from aeterna_cli.lab.workload.verdict import TenantVerdict
 from aeterna_cli.lab.workload.workload import Workload
 from aeterna_cli.lab.workload.writer import Habits
+from aeterna_cli.stores.base.mover import TenantItems
 from aeterna_cli.stores.base.placement import Placement, PointsPlace
+from aeterna_cli.stores.postgres_connection import connect
 from tests.command_line import CommandLine, Ran
 from tests.integration.deployment import Practice, practise
 from tests.integration.lab.qdrant_process import Server
+from tests.integration.stores.moving import content, point
 
 DIMENSIONS = 8
 SOURCE, TARGET = "memories-from", "memories-to"
@@ -80,6 +84,32 @@ class Moves:
         condition = {"must": [{"key": "tenant_id", "match": {"value": self.tenant}}]}
         names = [one["name"] for one in self.server.ask("GET", "/collections")["collections"]]
         return self.server.count(name, filter=condition) if name in names else 0
+
+    @contextmanager
+    def instance(self) -> Iterator[PlacementClient]:
+        """An application that lives and has named the tenant, and writes nothing by itself."""
+        profile = self.practice.open().profile
+        with PlacementClient(
+            lambda: connect(profile.postgres), instance="idle", route_ttl=ROUTE_TTL
+        ) as client:
+            with client.writing(self.tenant):
+                pass
+            yield client
+
+    def fill(self, points: int, name: str = SOURCE, first: int = 0, tenant: str = "") -> None:
+        """Points with versions, of this tenant or another."""
+        made = [point(first + number, 1, tenant or self.tenant) for number in range(points)]
+        self.server.ask("PUT", f"/collections/{name}/points?wait=true", {"points": made})
+
+    def contents(self, name: str, tenant: str = "") -> dict[Any, Any]:
+        return content(self.server, name, TenantItems((tenant or self.tenant,)))
+
+    def indexes(self, name: str) -> set[str]:
+        return set(self.server.ask("GET", f"/collections/{name}")["payload_schema"])
+
+    def sql(self, query: str, *values: Any) -> Any:
+        with self.practice.sql() as connection:
+            return connection.execute(query, values)
 
     def workload(self, **habits: Any) -> Workload:
         """Its points begin in ``SOURCE``; started by the test."""
