@@ -27,6 +27,10 @@ def migrate_(
         str | None,
         typer.Option("--from", metavar="COLLECTION", help="Where several hold its points."),
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="RISK", help="qdrant-1.16: its transfers lose updates."),
+    ] = None,
 ) -> None:
     """Move a tenant's points to another shard while the application writes; or go on with it.
 
@@ -34,7 +38,7 @@ def migrate_(
     """
     from aeterna_cli.workflows.tenant import migrate
 
-    asked = migrate.options(tenant_id, to_shard, collection=from_, wait=wait)
+    asked = migrate.options(tenant_id, to_shard, collection=from_, wait=wait, allow=allow or ())
     ctx.out.result(migrate.run(ctx, asked))
 
 

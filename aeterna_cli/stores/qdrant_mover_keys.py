@@ -154,6 +154,10 @@ class KeyTransfer:
             body = {"shard_key": self._to}
             self._cluster_call("POST", f"{self._target.path}/shards/delete", body)
 
+    def states(self) -> tuple[str, ...]:
+        """Of the target key's replicas; empty where there is no such key."""
+        return tuple(self._states().get(self._to, []))
+
     def _cluster_call(self, method: str, path: str, body: Any) -> None:
         try:
             self._target.writing.call(method, path, body)

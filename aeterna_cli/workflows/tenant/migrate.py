@@ -1,6 +1,6 @@
 """``tenant migrate``: a tenant's points to another shard, while the application goes on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -12,6 +12,7 @@ from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.output.result import Result
 from aeterna_cli.stores.base.moves import MoveRecord
 from aeterna_cli.stores.base.tenants import TenantIdentity
+from aeterna_cli.stores.qdrant_mover_keys import ALLOWED_BY_NAME
 from aeterna_cli.workflows.tenant.migration_cutover import switch
 from aeterna_cli.workflows.tenant.move import TenantMove, new_record, quietly, store_of
 from aeterna_cli.workflows.tenant.move_operation import make_plan, told
@@ -24,6 +25,8 @@ from aeterna_cli.workflows.tenant.resolve import resolve
 
 KIND = "tenant.migrate"
 _SCHEMA = "aeterna.tenant.migrate/1"
+#: What ``--allow`` may name: a risk that is otherwise refused.
+ALLOWABLE = (ALLOWED_BY_NAME,)
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,29 @@ class MigrateOptions:
     shard: str
     collection: str | None
     wait: bool
+    allow: tuple[str, ...] = ()
 
 
-def options(tenant: str, shard: str, *, collection: str | None, wait: bool) -> MigrateOptions:
+def options(
+    tenant: str,
+    shard: str,
+    *,
+    collection: str | None,
+    wait: bool,
+    allow: Sequence[str] = (),
+) -> MigrateOptions:
     """``UsageError`` for what can never be meant; nothing is contacted."""
     for name, text in (("--tenant-id", tenant), ("--to-shard", shard), ("--from", collection)):
         if text is not None and ("\0" in text or not text or len(text) > 255):
             raise UsageError("name_invalid", f"{name} is not a usable name: {text[:80]!r}")
-    return MigrateOptions(tenant, shard, collection, wait)
+    unknown = sorted(set(allow) - set(ALLOWABLE))
+    if unknown:
+        raise UsageError(
+            "allow_unknown",
+            f"--allow {unknown[0]!r} means nothing",
+            hint=f"known: {', '.join(ALLOWABLE)}",
+        )
+    return MigrateOptions(tenant, shard, collection, wait, tuple(allow))
 
 
 def run(ctx: Context, asked: MigrateOptions) -> Result:
@@ -127,6 +145,7 @@ def _new(
     source = source_spot(ctx.deployment, tenant, asked.collection)
     check_places(tenant.slug, source, target)
     record = new_record(ctx, tenant, source, replace(target, field=source.field))
+    record = replace(record, checkpoint={"allowed": list(asked.allow)})
     move = TenantMove(ctx, tenant, record)
     try:
         return record, {**check(move, shard), "wait": asked.wait}

@@ -7,12 +7,14 @@ from aeterna_cli.errors import RefusedError
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.output.result import Result
 from aeterna_cli.workflows.tenant.move import TenantMove
+from aeterna_cli.workflows.tenant.move_by_server import drop_key
 from aeterna_cli.workflows.tenant.move_maintenance import forget_holding
 from aeterna_cli.workflows.tenant.move_operation import steer
 from aeterna_cli.workflows.tenant.move_phases import Phase, require
 from aeterna_cli.workflows.tenant.move_undo import empty_target, serve_source_alone
 
 KIND = "tenant.migration.cancel"
+_SCHEMA = "aeterna.tenant.migration.cancel/1"
 
 
 def run(ctx: Context, tenant_text: str) -> Result:
@@ -20,7 +22,9 @@ def run(ctx: Context, tenant_text: str) -> Result:
 
     ``RefusedError('move_switched')`` after the switch: that is a rollback.
     """
-    return steer(ctx, tenant_text, KIND, "cancel the move", [("cancel", cancel)], check=_check)
+    return steer(
+        ctx, tenant_text, (KIND, _SCHEMA), "cancel the move", [("cancel", cancel)], check=_check
+    )
 
 
 def _check(move: TenantMove) -> None:
@@ -39,6 +43,8 @@ def cancel(move: TenantMove, run: StepRun) -> dict[str, Any]:
     if move.phase is not Phase.CANCELLING:
         move.note(phase=Phase.CANCELLING)
     serve_source_alone(move)
+    if move.by_server:
+        drop_key(move)
     found = empty_target(move, run.safe_point)
     move.note(evidence={"undone": found}, phase=Phase.CANCELLED)
     return found

@@ -15,6 +15,7 @@ from aeterna_cli.workflows.tenant.move_phases import Phase, require
 from aeterna_cli.workflows.tenant.move_result import refuse_stale
 
 KIND = "tenant.migration.complete"
+_SCHEMA = "aeterna.tenant.migration.complete/1"
 
 
 def run(ctx: Context, tenant_text: str) -> Result:
@@ -25,7 +26,13 @@ def run(ctx: Context, tenant_text: str) -> Result:
     """
     work = [("serve-alone", serve_alone), ("delete-source", delete_source), ("certify", certify)]
     return steer(
-        ctx, tenant_text, KIND, "complete the move", work, check=_check, danger=Danger.DESTRUCTIVE
+        ctx,
+        tenant_text,
+        (KIND, _SCHEMA),
+        "complete the move",
+        work,
+        check=_check,
+        danger=Danger.DESTRUCTIVE,
     )
 
 

@@ -15,6 +15,7 @@ from aeterna_cli.workflows.tenant.move_phases import Phase, require
 from aeterna_cli.workflows.tenant.move_undo import empty_target, serve_source_alone
 
 KIND = "tenant.migration.rollback"
+_SCHEMA = "aeterna.tenant.migration.rollback/1"
 
 
 def run(ctx: Context, tenant_text: str) -> Result:
@@ -25,7 +26,13 @@ def run(ctx: Context, tenant_text: str) -> Result:
     """
     work = [("switch-back", switch_back), ("undo", undo)]
     return steer(
-        ctx, tenant_text, KIND, "roll back the move", work, check=_check, danger=Danger.REVERSIBLE
+        ctx,
+        tenant_text,
+        (KIND, _SCHEMA),
+        "roll back the move",
+        work,
+        check=_check,
+        danger=Danger.REVERSIBLE,
     )
 
 

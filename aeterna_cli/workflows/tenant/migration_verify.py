@@ -14,6 +14,7 @@ from aeterna_cli.workflows.tenant.move_steps import proof
 #: Before, nothing is there to compare; after, there is one copy only.
 COMPARABLE = (Phase.VERIFY, Phase.WARM, Phase.CUTOVER, Phase.SOAK)
 KIND = "tenant.migration.verify"
+_SCHEMA = "aeterna.tenant.migration.verify/1"
 
 
 def run(ctx: Context, tenant_text: str) -> Result:
@@ -22,7 +23,9 @@ def run(ctx: Context, tenant_text: str) -> Result:
     ``FindingsError('ends_differ')`` (8) where both ends do not hold the same and no version
     explains it, ``FailedError('content_differs')`` where content changed without its version.
     """
-    shown = steer(ctx, tenant_text, KIND, "verify the move", [("verify", _verify)], check=_check)
+    shown = steer(
+        ctx, tenant_text, (KIND, _SCHEMA), "verify the move", [("verify", _verify)], check=_check
+    )
     evidence = getattr(shown.data, "evidence", {})
     if not ctx.flags.dry_run and _settled(evidence):
         return shown
@@ -38,7 +41,7 @@ def run(ctx: Context, tenant_text: str) -> Result:
 
 
 def _check(move: TenantMove) -> None:
-    if move.phase not in COMPARABLE:
+    if move.phase not in COMPARABLE or (move.by_server and move.phase is not Phase.SOAK):
         raise RefusedError(
             "move_phase",
             f"the move is in phase {move.phase.value}: there is nothing to compare yet",
@@ -48,7 +51,7 @@ def _check(move: TenantMove) -> None:
 def _verify(move: TenantMove, run: StepRun) -> dict[str, Any]:
     """After the switch the target leads: what the source lacks by then is on its way to it."""
     run.safe_point()
-    if move.phase is Phase.SOAK and move.contract == "dual":
+    if move.phase is Phase.SOAK and move.contract == "dual" and not move.by_server:
         move.mover.swapped().round()
     elif move.phase is not Phase.SOAK:
         move.mover.round()

@@ -230,10 +230,26 @@ class TenantMove:
         state: PlacementState = "serving" if found.secondary is None else "dual"
         self.placed(found.primary, found.secondary, state, expected=found.epoch)
 
+    @property
+    def by_server(self) -> bool:
+        """Whether the server itself moves the points, between two keys of one collection."""
+        here = (self.source.server, self.source.collection)
+        there = (self.target.server, self.target.collection)
+        keyed = self.source.shard_key is not None and self.target.shard_key is not None
+        return here == there and keyed and self.contract != "maintenance"
+
     def switched(self) -> bool:
-        """Whether the target serves: the row is the only truth."""
+        """Whether the target serves: the row is the only truth, and where it leaves the choice to
+        the server, the state of its key."""
         found = self.placement
-        return found is not None and found.primary == self.target.place
+        if found is None:
+            return False
+        if self.by_server and found.primary.fallback_key is not None:
+            from aeterna_cli.stores.qdrant_mover_keys import KeyTransfer
+
+            states = KeyTransfer(self.mover.source, self.mover.target).states()
+            return bool(states) and set(states) <= {"Active", "ActiveRead"}
+        return found.primary == self.target.place
 
 
 def unfinished(ctx: Context, tenant: TenantIdentity) -> TenantMove:

@@ -45,7 +45,7 @@ def make_plan(
 def steer(
     ctx: Context,
     tenant_text: str,
-    kind: str,
+    kind_and_schema: tuple[str, str],
     verb: str,
     work: Sequence[tuple[str, Work]],
     *,
@@ -56,7 +56,7 @@ def steer(
 
     The move is read again under the lease: another command may have moved it on meanwhile.
     """
-    schema = f"aeterna.{kind}/1"
+    kind, schema = kind_and_schema
     tenant = resolve(ctx.deployment, tenant_text)
     seen = unfinished(ctx, tenant)
     try:

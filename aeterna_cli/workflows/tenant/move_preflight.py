@@ -13,6 +13,8 @@ from aeterna_cli.stores.qdrant_mover_prepare import (
 )
 from aeterna_cli.stores.qdrant_mover_writes import can_condition
 from aeterna_cli.workflows.tenant.move import TenantMove
+from aeterna_cli.workflows.tenant.move_by_server import check_server
+from aeterna_cli.workflows.tenant.move_phases import BEFORE_THE_SWITCH, Phase, next_commands
 from aeterna_cli.workflows.tenant.move_places import Spot
 
 
@@ -72,6 +74,8 @@ def _check_contract(move: TenantMove) -> None:
                 " application at the new place, application.release lets it write again",
                 next_steps=["aeterna-cli config show"],
             )
+    if move.by_server:
+        check_server(move)
     if move.contract != "dual":
         return
     for end in (move.mover.source, move.mover.target):
@@ -134,6 +138,12 @@ def _keys(move: TenantMove) -> tuple[Any, ...]:
 
 def refuse_other_target(move: TenantMove, wanted: str) -> None:
     """Going on means going on to the same place. ``RefusedError('move_to_elsewhere')``."""
+    if move.phase not in BEFORE_THE_SWITCH and move.phase is not Phase.SOAK:
+        raise RefusedError(
+            "move_phase",
+            f"the last move of {move.tenant.slug} is {move.phase.value}: end that first",
+            next_steps=next_commands(move.phase, move.tenant.id),
+        )
     if move.target.shard != wanted:
         raise RefusedError(
             "move_to_elsewhere",

@@ -12,6 +12,7 @@ from aeterna_cli.stores.qdrant_mover_prepare import collection_facts, make_targe
 from aeterna_cli.stores.qdrant_mover_rounds import never_settles
 from aeterna_cli.stores.qdrant_mover_warm import same_neighbours, wait_green
 from aeterna_cli.workflows.tenant.move import TenantMove
+from aeterna_cli.workflows.tenant.move_by_server import prepare_key
 from aeterna_cli.workflows.tenant.move_phases import Phase
 from aeterna_cli.workflows.tenant.move_places import settings_of
 from aeterna_cli.workflows.tenant.move_preflight import indexes
@@ -49,8 +50,11 @@ class MoveSteps:
         move = self.move
         if move.phase is not Phase.PREPARE:
             return {}
-        _make(move)
-        _place(move)
+        if move.by_server:
+            prepare_key(move)
+        else:
+            _make(move)
+            _place(move)
         move.note(phase=Phase.COPY)
         return {"made": [list(one) for one in move.things_made]}
 
@@ -61,6 +65,9 @@ class MoveSteps:
         move = self.move
         if move.phase is not Phase.COPY:
             return {}
+        if move.by_server:  # copies when it switches: nothing is to be compared before
+            move.note(phase=Phase.CATCH_UP)
+            return {"by_server": True}
         before = int(move.record.checkpoint.get("copied", 0))
         spent = float(move.record.checkpoint.get("copy_seconds", 0.0))
         began = noted = monotonic()
@@ -97,6 +104,9 @@ class MoveSteps:
         move = self.move
         if move.phase is not Phase.CATCH_UP:
             return {}
+        if move.by_server:
+            move.note(phase=Phase.VERIFY)
+            return {}
         rounds = settle(move, run.safe_point)
         move.note(phase=Phase.VERIFY)
         return {"rounds": rounds}
@@ -107,6 +117,9 @@ class MoveSteps:
         """Content was compared, vectors and payloads of every point."""
         move = self.move
         if move.phase is not Phase.VERIFY:
+            return {}
+        if move.by_server:
+            move.note(phase=Phase.WARM)
             return {}
         found = proof(move)
         run.safe_point()
@@ -119,6 +132,9 @@ class MoveSteps:
         """The target is indexed and finds what the source finds."""
         move = self.move
         if move.phase is not Phase.WARM:
+            return {}
+        if move.by_server:
+            move.note(phase=Phase.CUTOVER)
             return {}
         wait_green(move.mover.target, _INDEXED_SECONDS)
         found = same_neighbours(move.mover.source, move.mover.target)

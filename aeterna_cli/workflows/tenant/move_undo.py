@@ -16,7 +16,7 @@ def serve_source_alone(move: TenantMove) -> None:
     found = move.placement
     if found is None:
         return
-    if found.secondary is not None or found.state != "serving":
+    if (found.primary, found.secondary, found.state) != (move.source.place, None, "serving"):
         found = move.placed(move.source.place, None, "serving", expected=found.epoch)
     move.wait_for_instances(found.epoch)
 

@@ -65,7 +65,10 @@ MAPPINGS = {
     "aeterna.restore.plan/1", "aeterna.restore.verify/1",
 }  # fmt: skip
 #: documents inside the repository, not results; their own tests keep them
-STORED = {"aeterna.manifest/1", "aeterna.journal/1", "aeterna.lease/1", "aeterna.error/1"}
+STORED = {
+    "aeterna.manifest/1", "aeterna.journal/1", "aeterna.lease/1", "aeterna.error/1",
+    "aeterna.tenant.move.certificate/1",
+}  # fmt: skip
 
 
 def type_of(name: str) -> Any:

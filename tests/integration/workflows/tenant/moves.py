@@ -151,6 +151,8 @@ def moves(
     *,
     server: Server,
     contract: str,
+    slug: str = SLUG,
+    shards: tuple[str, str] = ("from", "to"),
     **application: Any,
 ) -> Iterator[Moves]:
     """Everything of it is gone afterwards, the placement tables of the lab too."""
@@ -164,25 +166,28 @@ def moves(
         qdrant={"url": f"http://127.0.0.1:{server.port}"},
         application=settings,
     )
-    tenant = str(uuid.uuid4())
-    made = Moves(practice, server, tenant, folder, contract)
+    new = str(uuid.uuid4())
     with practice.sql() as connection:
         _drop(connection)
         connection.execute(
-            "INSERT INTO public.tenants (id, slug, name) VALUES (%s, %s, %s)",
-            (tenant, SLUG, f"Acme {tenant}"),
+            "INSERT INTO public.tenants (id, slug, name) VALUES (%s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (new, slug, f"Acme {new}"),
         )
+        found = connection.execute("SELECT id::text FROM public.tenants WHERE slug = %s", (slug,))
+        tenant = found.fetchone()[0]
+    made = Moves(practice, server, tenant, folder, contract)
     vectors = {"vectors": {"size": DIMENSIONS, "distance": "Cosine"}}
     for name in (SOURCE, TARGET):
         server.ask("PUT", f"/collections/{name}", vectors)
     try:
-        for name, where in (("from", SOURCE), ("to", TARGET)):
+        for name, where in zip(shards, (SOURCE, TARGET), strict=True):
             cli.ok("shard", "add", name, "--collection", where, "--yes")
         yield made
     finally:
         with practice.sql() as connection:
             _drop(connection)
-            connection.execute("DELETE FROM public.tenants WHERE id = %s", (tenant,))
+            connection.execute("DELETE FROM public.tenants WHERE id = %s", (new,))
 
 
 def _drop(connection: Any) -> None:
