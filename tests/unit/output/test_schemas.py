@@ -57,6 +57,13 @@ RESULTS = {
     "aeterna.shard.drain/1": "workflows.shard.view:ShardChange",
     "aeterna.shard.list/1": "workflows.shard.list:ShardList",
     "aeterna.shard.remove/1": "workflows.shard.view:ShardChange",
+    "aeterna.tenant.migrate/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.cancel/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.complete/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.cutover/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.rollback/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.status/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.verify/1": "workflows.tenant.move_result:MoveStatus",
 }
 #: results that are plain mappings: their keys are data, or tests on real servers look at them
 MAPPINGS = {
@@ -65,7 +72,10 @@ MAPPINGS = {
     "aeterna.restore.plan/1", "aeterna.restore.verify/1",
 }  # fmt: skip
 #: documents inside the repository, not results; their own tests keep them
-STORED = {"aeterna.manifest/1", "aeterna.journal/1", "aeterna.lease/1", "aeterna.error/1"}
+STORED = {
+    "aeterna.manifest/1", "aeterna.journal/1", "aeterna.lease/1", "aeterna.error/1",
+    "aeterna.tenant.move.certificate/1",
+}  # fmt: skip
 
 
 def type_of(name: str) -> Any:
