@@ -5,7 +5,7 @@ _aeterna_cli() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="${COMP_WORDS[i]}"
     case "$path $word" in
-      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " datamap" | " datamap check" | " datamap show" | " doctor" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " lab workload" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify" | " shard" | " shard add" | " shard drain" | " shard list" | " shard remove" | " tenant" | " tenant classify" | " tenant list" | " tenant show") path="$path $word" ;;
+      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " datamap" | " datamap check" | " datamap show" | " doctor" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " lab workload" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify" | " shard" | " shard add" | " shard drain" | " shard list" | " shard remove" | " tenant" | " tenant classify" | " tenant list" | " tenant migrate" | " tenant migration" | " tenant migration cancel" | " tenant migration complete" | " tenant migration cutover" | " tenant migration rollback" | " tenant migration status" | " tenant migration verify" | " tenant show") path="$path $word" ;;
     esac
   done
   case "$prev" in
@@ -42,13 +42,13 @@ _aeterna_cli() {
       local names="$(cat "$cache/tenants" 2>/dev/null)"
       COMPREPLY=($(compgen -W "$names" -- "$cur"))
       return ;;
-    --allow-skew | --at | --break-glass | --capacity | --change | --class | --collection | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --environment | --folder | --forget | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --name | --note | --points | --profile | --purpose | --rate | --rate-limit | --readers | --reason | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --allow | --allow-skew | --at | --break-glass | --capacity | --change | --class | --collection | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --environment | --folder | --forget | --from | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --mode | --name | --note | --points | --profile | --purpose | --rate | --rate-limit | --readers | --reason | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$path" in
     "") COMPREPLY=($(compgen -W "backup config datamap doctor lab operation repository restore shard tenant --help --version" -- "$cur")) ;;
     " backup") COMPREPLY=($(compgen -W "create list prune show verify wal --help" -- "$cur")) ;;
-    " backup create") COMPREPLY=($(compgen -W "--change --debug --digests --dry-run --help --label --no-digests --note --output --profile --quiet --rate-limit --reason --store --yes -o -p -q -y" -- "$cur")) ;;
-    " backup list") COMPREPLY=($(compgen -W "--all --debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " backup create") COMPREPLY=($(compgen -W "--change --debug --digests --dry-run --help --label --no-digests --note --output --profile --quiet --rate-limit --reason --store --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " backup list") COMPREPLY=($(compgen -W "--all --debug --help --output --profile --quiet --tenant-id -o -p -q" -- "$cur")) ;;
     " backup prune") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --keep-last --minimum --output --profile --quiet --reason --window-days --yes -o -p -q -y" -- "$cur")) ;;
     " backup show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " backup verify") COMPREPLY=($(compgen -W "--debug --help --identity-file --output --profile --quiet --restore -o -p -q" -- "$cur")) ;;
@@ -81,17 +81,25 @@ _aeterna_cli() {
     " repository") COMPREPLY=($(compgen -W "init --help" -- "$cur")) ;;
     " repository init") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " restore") COMPREPLY=($(compgen -W "plan run verify --help" -- "$cur")) ;;
-    " restore plan") COMPREPLY=($(compgen -W "--allow-skew --at --backup --data-dir --debug --help --identity-file --into --lsn --name --output --profile --quiet --store -o -p -q" -- "$cur")) ;;
-    " restore run") COMPREPLY=($(compgen -W "--allow-skew --at --backup --break-glass --change --confirm --data-dir --debug --dry-run --help --identity-file --into --lsn --name --output --profile --quiet --reason --store --yes -o -p -q -y" -- "$cur")) ;;
+    " restore plan") COMPREPLY=($(compgen -W "--allow-skew --at --backup --data-dir --debug --help --identity-file --into --lsn --mode --name --output --profile --quiet --store --tenant-id -o -p -q" -- "$cur")) ;;
+    " restore run") COMPREPLY=($(compgen -W "--allow-skew --at --backup --break-glass --change --confirm --data-dir --debug --dry-run --help --identity-file --into --lsn --mode --name --output --profile --quiet --reason --store --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
     " restore verify") COMPREPLY=($(compgen -W "--backup --debug --help --identity-file --into --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " shard") COMPREPLY=($(compgen -W "add drain list remove --help" -- "$cur")) ;;
     " shard add") COMPREPLY=($(compgen -W "--capacity --change --collection --create-like --debug --dry-run --help --output --profile --quiet --reason --server --shard-key --yes -o -p -q -y" -- "$cur")) ;;
     " shard drain") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --undo --yes -o -p -q -y" -- "$cur")) ;;
     " shard list") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " shard remove") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
-    " tenant") COMPREPLY=($(compgen -W "classify list show --help" -- "$cur")) ;;
+    " tenant") COMPREPLY=($(compgen -W "classify list migrate migration show --help" -- "$cur")) ;;
     " tenant classify") COMPREPLY=($(compgen -W "--debug --exit-code --help --medium --output --profile --quiet --small -o -p -q" -- "$cur")) ;;
     " tenant list") COMPREPLY=($(compgen -W "--all-stores --class --debug --help --limit --output --profile --quiet --sort --status -o -p -q" -- "$cur")) ;;
+    " tenant migrate") COMPREPLY=($(compgen -W "--allow --change --debug --dry-run --from --help --output --profile --quiet --reason --tenant-id --to-shard --wait --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration") COMPREPLY=($(compgen -W "cancel complete cutover rollback status verify --help" -- "$cur")) ;;
+    " tenant migration cancel") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration complete") COMPREPLY=($(compgen -W "--break-glass --change --confirm --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration cutover") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration rollback") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration status") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --tenant-id -o -p -q" -- "$cur")) ;;
+    " tenant migration verify") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
     " tenant show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --tenant-id -o -p -q" -- "$cur")) ;;
   esac
 }

@@ -6,8 +6,8 @@ A change of the shard registry holds ``shards`` alone and ``restore`` shared: it
 backups, and not while PostgreSQL and Qdrant are being put back to another time.
 A tenant's backup holds ``tenant-<uuid>`` and ``restore`` shared, so it runs beside the nightly one;
 a tenant's restore holds ``tenant-<uuid>`` alone, ``restore`` and ``backups`` shared; a step of a
-tenant's move holds ``tenant-<uuid>`` alone and ``restore`` shared. Between the steps of a move its row
-in ``aeterna_ops.tenant_move`` says that it is not over.
+tenant's move holds ``tenant-<uuid>`` alone and ``restore`` shared. Between the steps of a move its
+row in ``aeterna_ops.tenant_move`` says that it is not over.
 """
 
 BACKUPS = "backups"
