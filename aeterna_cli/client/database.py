@@ -17,6 +17,11 @@ SELECT one.tenant, %s, one.epoch, clock_timestamp()
   FROM unnest(%s::uuid[], %s::bigint[]) AS one (tenant, epoch) ORDER BY one.tenant
 ON CONFLICT (tenant, instance) DO UPDATE SET epoch = excluded.epoch, seen_at = excluded.seen_at
 """
+# An acknowledgement says what this process does, which no crash of the server undoes: a mover may
+# be waiting for it, and nobody waits for the disk.
+_SESSION: LiteralString = """
+SELECT set_config('statement_timeout', %s, false), set_config('synchronous_commit', 'off', false)
+"""
 _LEAVE: LiteralString = """
 UPDATE aeterna_ops.placement_ack SET seen_at = to_timestamp(0)
  WHERE instance = %s AND tenant = ANY (%s::uuid[])
@@ -117,8 +122,7 @@ class Control:
             if self._connection is None:
                 self._connection = opened(self._connect)
                 limit = str(max(1, round(self._timeout * 1000)))
-                self._connection.execute("SELECT set_config('statement_timeout', %s, false)",
-                                         (limit,))  # fmt: skip
+                self._connection.execute(_SESSION, (limit,))
             yield self._connection
         except psycopg.Error as error:
             self.close()

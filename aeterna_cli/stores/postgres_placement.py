@@ -64,6 +64,9 @@ SELECT instance, epoch, seen_at,
 _COLUMNS = sql.SQL(COLUMNS)
 _EVERY = sql.SQL("SELECT {} FROM aeterna_ops.tenant_placement ORDER BY tenant").format(_COLUMNS)
 _ONE = sql.SQL("SELECT {} FROM aeterna_ops.tenant_placement WHERE tenant = %s").format(_COLUMNS)
+# Writers wait for what follows a hold. A crash that loses it loses every acknowledgement of it too
+# (they lie behind it in the WAL), and the next change by its epoch is refused.
+_IN_PASSING: LiteralString = "SET LOCAL synchronous_commit = off"
 _CLOSE_GATE = sql.SQL("SELECT pg_advisory_xact_lock({})").format(
     sql.SQL(GATE).format(tenant=sql.SQL("%s"))
 )
@@ -190,9 +193,10 @@ class PostgresPlacement:
     ) -> Placement:
         """Compare-and-set by epoch; the new row is committed, and told of by NOTIFY, on return.
 
-        ``expected_epoch`` None makes the tenant's first row, of epoch 1. Every write that began by
-        contract ``reread`` has ended before the change is visible: after ``lock_timeout`` seconds
-        of waiting for them ``TransientError('placement_locked')``, nothing changed.
+        A ``held`` row alone is committed without waiting for the disk. ``expected_epoch`` None
+        makes the tenant's first row, of epoch 1. Every write that began by contract ``reread`` has
+        ended before the change is visible: after ``lock_timeout`` seconds of waiting for them
+        ``TransientError('placement_locked')``, nothing changed.
         ``ConflictError('placement_changed')`` where the row is of another epoch (or, for None,
         there), ``RefusedError('shard_unknown')`` for a place on none,
         ``UsageError('placement_inconsistent')`` where the state does not fit the secondary.
@@ -207,6 +211,8 @@ class PostgresPlacement:
         def attempt(connection: Connection) -> Placement:
             until = monotonic() + lock_timeout
             self._expect(connection, tenant, expected_epoch)  # before anybody has to wait for it
+            if state == "held":
+                connection.execute(_IN_PASSING)
             _limit(connection, until)
             connection.execute(_CLOSE_GATE, (tenant,))
             _limit(connection, until)

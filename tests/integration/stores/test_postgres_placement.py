@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from aeterna_cli.client import PlacementClient
 from aeterna_cli.errors import (
     AeternaError,
     AuthenticationError,
@@ -23,8 +24,10 @@ from aeterna_cli.errors import (
     UsageError,
 )
 from aeterna_cli.stores.base.placement import CHANNEL, Placement, PointsPlace
+from aeterna_cli.stores.postgres_connection import connect
 from aeterna_cli.stores.postgres_placement import PostgresPlacement
 from aeterna_cli.stores.postgres_placement_schema import application_sql
+from tests.integration.lab.workload.ground import until
 from tests.integration.stores.placement_server import (
     DEDICATED,
     SHARED,
@@ -305,11 +308,26 @@ def test_a_commit_that_no_replica_confirmed_is_told_as_unknown(tmp_path: Path) -
         )
         placing.server.wait_for("SELECT current_setting('synchronous_standby_names') = 'nobody'")
         with ThreadPoolExecutor(1) as pool:
-            changing = pool.submit(placing.changed, first, state="held")
+            changing = pool.submit(placing.changed, first, operation="switched")
             waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             placing.server.wait_for(f"SELECT count(*) > 0 {waiting}")
             placing.server.value(f"SELECT count(pg_cancel_backend(pid)) {waiting}")
             assert code(changing.result, TransientError) == "placement_unknown"
+
+
+def test_a_hold_waits_for_no_replica_and_an_acknowledgement_neither(tmp_path: Path) -> None:
+    """Writers wait for what follows; a crash that loses the hold loses what was built on it too."""
+    with placement_server(tmp_path / "server") as placing:
+        first = placing.placed()
+        placing.server.execute(
+            "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"
+        )
+        placing.server.wait_for("SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        with PlacementClient(lambda: connect(placing.store.settings), instance="one") as client:
+            with client.writing(first.tenant):
+                pass
+            held = placing.changed(first, state="held")
+            until(lambda: placing.acknowledged(first.tenant) == [held.epoch])
 
 
 def test_a_restart_between_two_calls_is_not_noticed(tmp_path: Path) -> None:
