@@ -116,6 +116,11 @@ class Depth:
     rows: bool = False
     everything: bool = False
 
+    @property
+    def week(self) -> bool:
+        """Whether what the last 7 days brought is counted: one question more to every index."""
+        return self.rows
+
 
 @dataclass
 class Census:

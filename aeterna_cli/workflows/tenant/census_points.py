@@ -69,7 +69,7 @@ def count(around: Surroundings, census: Census) -> None:
         step = f"counting points on {server}" if server else "counting points"
         counts = counter.count(
             around.each(step, questions, "collections"),
-            since=census.taken_at - WEEK,
+            since=census.taken_at - WEEK if census.depth.week else None,
             longer=census.taken_at - MONTH,
             stop=around.stopped,
         )
