@@ -76,6 +76,23 @@ class PostgresSettings(PasswordSettings):
     receiver_slot: str = "aeterna_wal"
     application_name: str = "aeterna-cli"
     marker_user: str | None = None
+    restore_user: str | None = Field(
+        default=None, description="the role that writes a tenant's rows; postgres.user without it"
+    )
+    restore_password_file: FilePath | None = None
+    restore_password: SecretStr | None = None
+
+    def for_writing(self) -> "PostgresSettings":
+        """The same server as the role that may write the application's tables."""
+        if self.restore_user is None:
+            return self
+        return self.model_copy(
+            update={
+                "user": self.restore_user,
+                "password": self.restore_password,
+                "password_file": self.restore_password_file,
+            }
+        )
 
 
 class QdrantSettings(Section):

@@ -15,6 +15,10 @@ Stores = Annotated[
     list[str] | None,
     typer.Option("--store", metavar="STORE", help="postgres, qdrant or redis; all by default."),
 ]
+TenantId = Annotated[
+    str | None,
+    typer.Option("--tenant-id", metavar="TENANT", help="One tenant only: its id, slug or name."),
+]
 BackupId = Annotated[str, typer.Argument(help="A backup's id, or latest.")]
 
 
@@ -22,6 +26,7 @@ BackupId = Annotated[str, typer.Argument(help="A backup's id, or latest.")]
 def create_(
     ctx: Context,
     *,
+    tenant: TenantId = None,
     store: Stores = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="K=V", help="Kept in the manifest.")
@@ -37,19 +42,25 @@ def create_(
         ),
     ] = True,
 ) -> None:
-    """Take one backup of every store with one recovery point.
+    """Take one backup of every store with one recovery point, or of one tenant only.
 
     Example: aeterna-cli backup create --label reason=upgrade --rate-limit 200M
     """
-    from aeterna_cli.workflows.backup import create
+    from aeterna_cli.workflows.backup import create, tenant_create
 
+    if tenant is not None:
+        asked = tenant_create.options(tenant, store, label, note, rate_limit, digests=digests)
+        ctx.out.result(tenant_create.run(ctx, asked))
+        return
     ctx.out.result(create.run(ctx, create.options(store, label, note, rate_limit, digests=digests)))
 
 
 @reading(app, "list")
 def list_(
     ctx: Context,
+    *,
     every: Annotated[bool, typer.Option("--all", help="Pruned and unfinished ones too.")] = False,
+    tenant: TenantId = None,
 ) -> None:
     """List the backups that can be restored, newest last.
 
@@ -57,7 +68,7 @@ def list_(
     """
     from aeterna_cli.workflows.backup import list as listing
 
-    ctx.out.result(listing.run(ctx, every))
+    ctx.out.result(listing.run(ctx, every, tenant))
 
 
 @reading(app, "show")

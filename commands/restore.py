@@ -19,7 +19,9 @@ Lsn = Annotated[
 Name = Annotated[str | None, typer.Option("--name", help="PostgreSQL at this restore point.")]
 Stores = Annotated[
     list[str] | None,
-    typer.Option("--store", metavar="STORE", help="postgres, qdrant or redis; all by default."),
+    typer.Option(
+        "--store", metavar="STORE", help="postgres, qdrant or redis (and objects of a tenant)."
+    ),
 ]
 Into = Annotated[
     str | None, typer.Option("--into", metavar="PROFILE", help="Into another deployment.")
@@ -35,12 +37,25 @@ Skew = Annotated[
 Identity = Annotated[
     str | None, typer.Option("--identity-file", metavar="FILE", help="An offline age identity.")
 ]
+TenantId = Annotated[
+    str | None,
+    typer.Option("--tenant-id", metavar="TENANT", help="One tenant only: its id, slug or name."),
+]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        "--mode",
+        help="Of one tenant: missing adds what is gone (default), replace makes it as it was.",
+    ),
+]
 
 
 @reading(app, "plan")
 def plan_(
     ctx: Context,
     *,
+    tenant: TenantId = None,
+    mode: Mode = None,
     backup: Backup = "latest",
     at: At = None,
     lsn: Lsn = None,
@@ -56,30 +71,30 @@ def plan_(
     Example: aeterna-cli restore plan --at 2026-11-23T03:00:00Z --store postgres
     """
     from aeterna_cli.workflows.restore import plan
-    from aeterna_cli.workflows.restore.choice import choose
+    from aeterna_cli.workflows.restore.choice import asked
 
-    ctx.out.result(
-        plan.run(
-            ctx,
-            choose(
-                backup,
-                at=at,
-                lsn=lsn,
-                name=name,
-                store=store,
-                into=into,
-                data_dir=data_dir,
-                allow_skew=allow_skew,
-                identity=identity,
-            ),
-        )
+    choice = asked(
+        backup,
+        tenant,
+        mode=mode,
+        at=at,
+        lsn=lsn,
+        name=name,
+        store=store,
+        into=into,
+        data_dir=data_dir,
+        allow_skew=allow_skew,
+        identity=identity,
     )
+    ctx.out.result(plan.run(ctx, choice))
 
 
 @destroying(app, "run")
 def run_(
     ctx: Context,
     *,
+    tenant: TenantId = None,
+    mode: Mode = None,
     backup: Backup = "latest",
     at: At = None,
     lsn: Lsn = None,
@@ -90,29 +105,27 @@ def run_(
     allow_skew: Skew = None,
     identity: Identity = None,
 ) -> None:
-    """Restore. Non-empty targets want --confirm with the profile's name.
+    """Restore everything, or one tenant. Overwriting wants --confirm NAME (profile or slug).
 
     Example: aeterna-cli restore run --backup latest --confirm prod-eu
     """
     from aeterna_cli.workflows.restore import run
-    from aeterna_cli.workflows.restore.choice import choose
+    from aeterna_cli.workflows.restore.choice import asked
 
-    ctx.out.result(
-        run.run(
-            ctx,
-            choose(
-                backup,
-                at=at,
-                lsn=lsn,
-                name=name,
-                store=store,
-                into=into,
-                data_dir=data_dir,
-                allow_skew=allow_skew,
-                identity=identity,
-            ),
-        )
+    choice = asked(
+        backup,
+        tenant,
+        mode=mode,
+        at=at,
+        lsn=lsn,
+        name=name,
+        store=store,
+        into=into,
+        data_dir=data_dir,
+        allow_skew=allow_skew,
+        identity=identity,
     )
+    ctx.out.result(run.run(ctx, choice))
 
 
 @reading(app, "verify")

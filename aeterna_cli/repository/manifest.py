@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from aeterna_cli.repository.signing import SigningKey
 
 _SCHEMA = "aeterna.manifest"
+#: The parts of a tenant's backup. They are named unlike the stores, so that nothing that knows only
+#: whole backups (an older version of this tool too) takes one of them for a whole store.
+TENANT_PARTS = ("rows", "points", "keys", "objects")
 
 
 class Window(Document):
@@ -51,6 +54,18 @@ class RecoveryPoint(Document):
     marker: int | None = None
 
 
+class Scope(Document):
+    """Whose data a backup holds, where it does not hold the whole deployment.
+
+    ``tenant`` is the uuid as text; ``slug`` and ``name`` are as they were, and hostile text.
+    """
+
+    kind: Literal["tenant"] = "tenant"
+    tenant: str
+    slug: str
+    name: str
+
+
 class LeftOut(Document):
     """Something that is not in the backup, and why."""
 
@@ -62,7 +77,7 @@ class Manifest(Document):
     """``aeterna.manifest/1``. Every volume lies in the backup's own folder: checked when made."""
 
     schema_: Literal["aeterna.manifest/1"] = Field("aeterna.manifest/1", alias="schema")
-    format: str = "1.0"
+    format: str = "1.1"
     backup: str
     repository: str
     deployment: str
@@ -71,6 +86,7 @@ class Manifest(Document):
     profile: str
     actor: str
     operation: str | None = None
+    scope: Scope | None = None
     label: dict[str, str] = Field(default_factory=dict)
     note: str = ""
     stores: dict[str, StorePart]
@@ -111,6 +127,11 @@ class Manifest(Document):
     def stored_bytes(self) -> int:
         return sum(volume.stored_bytes for volume in self.volumes())
 
+    @property
+    def tenant(self) -> str | None:
+        """The tenant whose data alone this backup holds; None for a whole deployment's."""
+        return self.scope.tenant if self.scope is not None else None
+
     def as_bytes(self) -> bytes:
         """Canonical JSON: what is stored, hashed and signed."""
         return canonical.as_bytes(self.model_dump(mode="json", by_alias=True))
@@ -127,6 +148,7 @@ class Manifest(Document):
             "note": self.note,
             "degraded": len(self.degraded),
             "left_out": len(self.left_out),
+            **({"scope": self.scope.model_dump(mode="json")} if self.scope else {}),
         }
 
 
@@ -195,13 +217,16 @@ def record(repository: "Repository", manifest: Manifest) -> None:
     )
 
 
-def load(repository: "Repository", backup_id: str) -> Manifest:
-    """The manifest of a backup, ``latest`` for the newest, its signature verified.
+def load(repository: "Repository", backup_id: str, *, tenant: str | None = None) -> Manifest:
+    """The manifest of a backup, its signature verified.
+
+    ``latest`` is the newest backup of the whole deployment, never a tenant's; with ``tenant`` the
+    newest one that holds this tenant: its own, or a whole one.
 
     ``UsageError('backup_id_invalid')``; ``RefusedError``: ``backup_missing``, ``no_backups``,
     ``manifest_too_new``; ``RemoteError``: ``signature_invalid``, ``manifest_invalid``.
     """
-    chosen = _newest(repository) if backup_id == "latest" else backup_id
+    chosen = newest(repository, tenant) if backup_id == "latest" else backup_id
     data = _object(repository, layout.manifest_key(chosen), chosen)
     try:
         signature = _object(repository, layout.signature_key(chosen), chosen)
@@ -229,12 +254,15 @@ def incomplete(repository: "Repository") -> list[str]:
     return leftovers(repository)
 
 
-def _newest(repository: "Repository") -> str:
-    backups = [entry for entry in repository.backups() if not entry.fault]
+def newest(repository: "Repository", tenant: str | None = None) -> str:
+    """What ``latest`` means, see ``load``; ``RefusedError('no_backups')``."""
+    wanted = (None, tenant)
+    backups = [one for one in repository.backups() if not one.fault and one.tenant in wanted]
     if not backups:
         raise RefusedError(
             "no_backups",
-            f"there is no backup in {repository.store.description}",
+            f"there is no backup of the deployment in {repository.store.description}",
+            hint="a tenant's own backups do not count as one",
             next_steps=["aeterna-cli backup create"],
         )
     return backups[-1].backup

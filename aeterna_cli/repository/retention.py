@@ -36,7 +36,8 @@ class BackupFact:
     """One restorable backup. ``time`` is its recovery point, ``started`` when it began.
 
     ``wal`` is None for a backup that has no PostgreSQL in it; one whose start is not known must not
-    be judged at all.
+    be judged at all. ``tenant`` is whose data alone it holds: such a backup is judged among its
+    like, is none of the deployment's backups, and needs no WAL.
     """
 
     backup: str
@@ -44,6 +45,7 @@ class BackupFact:
     started: datetime
     held: bool = False
     wal: WalStart | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,15 @@ class Decision:
 
 
 def decide(backups: Iterable[BackupFact], policy: Policy, now: datetime) -> list[Decision]:
-    """One decision for each backup, oldest first."""
+    """One decision for each backup, oldest first; the policy holds for every scope by itself."""
+    scopes: dict[str | None, list[BackupFact]] = {}
+    for fact in backups:
+        scopes.setdefault(fact.tenant, []).append(fact)
+    decisions = [one for facts in scopes.values() for one in _decide(facts, policy, now)]
+    return sorted(decisions, key=lambda one: (one.backup.time, one.backup.backup))
+
+
+def _decide(backups: Iterable[BackupFact], policy: Policy, now: datetime) -> list[Decision]:
     ordered = sorted(backups, key=lambda fact: (fact.time, fact.backup))
     border = now - timedelta(days=policy.window_days)
     older = [fact for fact in ordered if fact.time <= border]
@@ -113,7 +123,7 @@ def expendable_wal(
     WAL of a cluster without a kept backup goes when it is older than every kept backup; without
     any kept backup nothing goes.
     """
-    kept = [decision.backup for decision in decisions if decision.keep]
+    kept = _kept_whole(decisions)
     if not kept:
         return ()
     oldest = min(fact.started for fact in kept)
@@ -136,11 +146,16 @@ def expendable_key_days(days: Iterable[date], decisions: Sequence[Decision]) -> 
     Judged by when the kept backups began, never by the age of stored objects: a copied repository
     has new dates on old WAL.
     """
-    kept = [decision.backup.started for decision in decisions if decision.keep]
+    kept = _kept_whole(decisions)
     if not kept:
         return ()
-    border = (min(kept) - _KEY_MARGIN).astimezone(UTC).date()
+    border = (min(fact.started for fact in kept) - _KEY_MARGIN).astimezone(UTC).date()
     return tuple(day for day in days if day < border)
+
+
+def _kept_whole(decisions: Sequence[Decision]) -> list[BackupFact]:
+    """The kept backups of the deployment: a tenant's says nothing of what WAL is needed."""
+    return [one.backup for one in decisions if one.keep and one.backup.tenant is None]
 
 
 def _at_least(decisions: Sequence[Decision], minimum: int) -> list[Decision]:

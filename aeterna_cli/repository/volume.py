@@ -14,6 +14,7 @@ _MEDIA = {
     ".ndjson": "application/x-ndjson",
     ".rdb": "application/x-redis-rdb",
     ".json": "application/json",
+    ".copy": "application/x-postgresql-copy",
 }
 
 

@@ -108,6 +108,13 @@ class Snapshot:
                     yield row[0]
 
     @contextmanager
+    def reading(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection of its own to the profile's database, in a transaction that sees this moment
+        under pinned output settings. For one thread; errors as of ``postgres_errors``."""
+        with postgres_errors(), self._reader(self._settings.database) as connection:
+            yield connection
+
+    @contextmanager
     def _reader(self, database: str) -> Iterator[psycopg.Connection[Any]]:
         with connect(self._settings, database=database) as connection:
             digests.configure(connection)

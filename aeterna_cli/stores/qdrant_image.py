@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from aeterna_cli.errors import AeternaError, FailedError, RefusedError
 from aeterna_cli.stores.base.qdrant import PointDigest
 from aeterna_cli.stores.qdrant_digests import DigestSum
 from aeterna_cli.stores.qdrant_marker import marker_number
+from aeterna_cli.stores.qdrant_selection import PointTest
 
 _CHILD = "aeterna_cli.stores.qdrant_image_process"
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
@@ -65,15 +66,37 @@ def image_facts(
     ids_path = work_dir / f"{name}.ids"
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=work_dir))
     try:
-        answer = _ask_child(snapshot, folder, folder / "ids", timeout)
+        answer = _ask_child(snapshot, folder, folder / "ids", timeout=timeout)
         (folder / "ids").replace(ids_path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return ImageFacts(answer["points"], answer["digest"], answer["marker"], ids_path)
 
 
-def _ask_child(snapshot: Path, folder: Path, ids: Path, timeout: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", _CHILD, str(snapshot), str(folder), str(ids)]
+def image_points(
+    snapshot: Path, work_dir: Path, target: Path, test: PointTest, *, timeout: float = 3600
+) -> PointDigest:
+    """Write the points of a shard snapshot that ``test`` is true for to ``target``, as NDJSON of
+    ``id``, ``vector`` and ``payload``; how many, and their digest.
+
+    Errors as of ``image_facts``; nothing but ``target`` is left in ``work_dir``.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="points-", dir=work_dir))
+    try:
+        # A tenant's slug is no secret, but argv has a limit: a document of a few hundred bytes.
+        asked = json.dumps(asdict(test))
+        answer = _ask_child(snapshot, folder, folder / "points", asked, timeout=timeout)
+        (folder / "points").replace(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return PointDigest(answer["points"], answer["digest"])
+
+
+def _ask_child(
+    snapshot: Path, folder: Path, target: Path, *asked: str, timeout: float
+) -> dict[str, Any]:
+    command = [sys.executable, "-m", _CHILD, str(snapshot), str(folder), str(target), *asked]
     try:
         done = subprocess.run(
             command,

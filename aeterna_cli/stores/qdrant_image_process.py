@@ -1,9 +1,11 @@
 """The child process that opens a shard snapshot with Qdrant's own engine.
 
 ``python -m aeterna_cli.stores.qdrant_image_process SNAPSHOT WORK_DIR IDS_FILE`` prints one JSON
-object: ``{"points", "digest", "marker"}``, or ``{"error", "message"}`` with exit code 1. It is a
-process of its own because the engine is native code reading foreign data: if it dies, only this
-does. Everything it writes lies in WORK_DIR, which the caller removes.
+object: ``{"points", "digest", "marker"}``, or ``{"error", "message"}`` with exit code 1. With a
+fourth word, a ``PointTest`` as JSON, only the points that it is true for are counted and digested,
+and IDS_FILE gets them whole: NDJSON of ``id``, ``vector``, ``payload``. It is a process of its own
+because the engine is native code reading foreign data: if it dies, only this does. Everything it
+writes lies in WORK_DIR, which the caller removes.
 """
 
 import json
@@ -15,6 +17,7 @@ from typing import Any
 from aeterna_cli.errors import AeternaError, FailedError, RefusedError
 from aeterna_cli.stores.qdrant_digests import DigestSum
 from aeterna_cli.stores.qdrant_marker import marker_number
+from aeterna_cli.stores.qdrant_selection import PointTest
 from aeterna_cli.stores.qdrant_tar import refuse_hostile
 
 _PAGE = 256
@@ -29,11 +32,17 @@ def _plain(vectors: Any, engine: Any) -> Any:
     return vectors
 
 
-def _records(shard: Any, engine: Any) -> Iterator[Any]:
+def _records(shard: Any, engine: Any, condition: Any = None) -> Iterator[Any]:
     offset = None
     while True:
         page, offset = shard.scroll(
-            engine.ScrollRequest(offset=offset, limit=_PAGE, with_payload=True, with_vector=True)
+            engine.ScrollRequest(
+                offset=offset,
+                limit=_PAGE,
+                filter=condition,
+                with_payload=True,
+                with_vector=True,
+            )
         )
         yield from page
         if offset is None:
@@ -55,8 +64,8 @@ def _open(snapshot: Path, folder: Path, engine: Any) -> Any:
         ) from error
 
 
-def facts(snapshot: Path, work: Path, ids: Path) -> dict[str, Any]:
-    """Count, digest and marker of a snapshot; its ids go to ``ids``, one a line, sorted."""
+def _opened(snapshot: Path, work: Path) -> tuple[Any, Any]:
+    """The engine and the shard in it."""
     refuse_hostile(snapshot)
     try:
         import qdrant_edge as engine
@@ -66,7 +75,12 @@ def facts(snapshot: Path, work: Path, ids: Path) -> dict[str, Any]:
             "the Qdrant engine is not installed: a snapshot cannot be opened here",
             next_steps=["install aeterna-cli again: qdrant-edge-py belongs to it"],
         ) from error
-    shard = _open(snapshot, work / "shard", engine)
+    return engine, _open(snapshot, work / "shard", engine)
+
+
+def facts(snapshot: Path, work: Path, ids: Path) -> dict[str, Any]:
+    """Count, digest and marker of a snapshot; its ids go to ``ids``, one a line, sorted."""
+    engine, shard = _opened(snapshot, work)
     digest = DigestSum()
     marker: int | None = None
     with ids.open("w", encoding="ascii") as file:
@@ -80,10 +94,47 @@ def facts(snapshot: Path, work: Path, ids: Path) -> dict[str, Any]:
     return {"points": result.points, "digest": result.digest, "marker": marker}
 
 
+def selected(snapshot: Path, work: Path, target: Path, test: PointTest) -> dict[str, Any]:
+    """Count and digest of the points that ``test`` is true for; they go to ``target``."""
+    import orjson
+
+    engine, shard = _opened(snapshot, work)
+    digest = DigestSum()
+    with target.open("wb") as file:
+        for record in _chosen(shard, engine, test):
+            vectors = _plain(record.vector, engine)
+            digest.add(record.id, vectors, record.payload)
+            name = record.id if isinstance(record.id, int) else str(record.id)
+            point = {"id": name, "vector": vectors, "payload": record.payload or {}}
+            file.write(orjson.dumps(point, option=orjson.OPT_APPEND_NEWLINE))
+    shard.close()
+    result = digest.result()
+    return {"points": result.points, "digest": result.digest, "marker": None}
+
+
+def _chosen(shard: Any, engine: Any, test: PointTest) -> Iterator[Any]:
+    """The engine's own filter first: one tenant of many must not read everybody's vectors."""
+    if test.whole:
+        yield from _records(shard, engine)
+        return
+    named = engine.FieldCondition(key=test.field, match=engine.MatchAny(list(test.values)))
+    yield from _records(shard, engine, engine.Filter(must=[named]))
+    if test.json_field:
+        unnamed = engine.Filter(must=[engine.IsEmptyCondition(test.field)])
+        for record in _records(shard, engine, unnamed):
+            if test.by_text(record.payload):
+                yield record
+
+
 def main(arguments: list[str]) -> int:
-    snapshot, work, ids = (Path(argument) for argument in arguments)
+    snapshot, work, target = (Path(argument) for argument in arguments[:3])
+    code = 0
     try:
-        answer, code = facts(snapshot, work, ids), 0
+        if len(arguments) > 3:
+            test = PointTest.from_document(json.loads(arguments[3]))
+            answer = selected(snapshot, work, target, test)
+        else:
+            answer = facts(snapshot, work, target)
     except AeternaError as error:
         answer = {"error": error.code, "message": error.message, "hint": error.hint}
         code = 1

@@ -28,7 +28,7 @@ _MOST_PREFIXES = 100
 _OTHER = "(other)"
 
 
-class _Tally:
+class Tally:
     """Adds up the items of one server."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ def digests(connection: RedisConnection, stop: Callable[[], bool]) -> RedisDiges
     """The digests of all databases; exact where nobody writes, approximate under writes."""
     facts = redis_info.info(connection)
     field_times = redis_info.has_field_times(facts)
-    tally = _Tally()
+    tally = Tally()
     for database in redis_info.keyspace(facts):
         connection.select(database)
         for keys in redis_logical.scan(connection):

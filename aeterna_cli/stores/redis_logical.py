@@ -25,7 +25,9 @@ from aeterna_cli.stores.redis_connection import ErrorReply, RedisConnection, Wor
 Stop = Callable[[], bool]
 
 TITLE = "aeterna redis logical capture 1, not a point in time"
-_END = "aeterna redis logical end "
+#: of a stream that holds one tenant's keys; it may have SADD after a RESTORE
+SLICE_TITLE = "aeterna redis tenant capture 1, not a point in time"
+END = "aeterna redis logical end "
 _SCAN = 1000
 _BATCH_KEYS = 250
 _BATCH_BYTES = 8 << 20
@@ -65,11 +67,11 @@ def capture(connection: RedisConnection, stop: Stop) -> Iterator[bytes]:
         for keys in scan(connection):
             if stop():
                 raise InterruptedByUser("interrupted", f"stopped after {total} keys")
-            for part in _by_size(connection, keys):
+            for part in by_size(connection, keys):
                 piece, count = _dumped(connection, part)
                 total += count
                 yield piece
-    yield pack(["ECHO", f"{_END}{total}"])
+    yield pack(["ECHO", f"{END}{total}"])
 
 
 def _functions(connection: RedisConnection) -> Iterator[bytes]:
@@ -79,7 +81,7 @@ def _functions(connection: RedisConnection) -> Iterator[bytes]:
         yield pack(["FUNCTION", "RESTORE", payload, "REPLACE"])
 
 
-def _by_size(connection: RedisConnection, keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+def by_size(connection: RedisConnection, keys: Sequence[bytes]) -> Iterator[list[bytes]]:
     """The keys in parts whose values fit in memory together, by the server's own estimate."""
     sizes = connection.replies([["MEMORY", "USAGE", key] for key in keys])
     part: list[bytes] = []
@@ -185,8 +187,10 @@ class _Restore:
                 self._connection.call("SELECT", database)
             case [b"FUNCTION", b"RESTORE", payload, b"REPLACE"]:
                 self._connection.call("FUNCTION", "RESTORE", payload, "REPLACE")
-            case [b"ECHO", text] if text.startswith(_END.encode()):
-                self._whole = int(text[len(_END) :]) == self._seen
+            case [b"SADD", _, _]:
+                self._batch.append(list(command))
+            case [b"ECHO", text] if text.startswith(END.encode()):
+                self._whole = int(text[len(END) :]) == self._seen
             case [b"ECHO", _]:
                 pass
             case _:
@@ -207,7 +211,7 @@ class _Restore:
         for answer in answers:
             if isinstance(answer, ErrorReply):
                 raise _restore_error(answer, self._connection.description)
-        self.keys += len(answers)
+        self.keys += sum(command[0] == "RESTORE" for command in self._batch)
         self._batch, self._bytes = [], 0
 
     def finish(self) -> LogicalResult:
@@ -242,7 +246,7 @@ def restore(
     first: Any = next(commands, None)
     if first is None:
         raise _truncated()
-    if first[0] != b"ECHO" or not first[-1].startswith(TITLE.encode()):
+    if first[0] != b"ECHO" or not first[-1].startswith((TITLE.encode(), SLICE_TITLE.encode())):
         raise _unknown()
     for command in commands:
         work.take(command)

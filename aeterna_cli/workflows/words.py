@@ -15,14 +15,19 @@ _LABEL_KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")
 
 def stores(asked: Sequence[str] | None) -> tuple[StoreName, ...]:
     """The stores that are meant, in their usual order; all of them for none."""
+    return tuple(name for name in STORES if name in some_of(asked, STORES))
+
+
+def some_of(asked: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The ones of ``known`` that are asked for, in its order; all of them for none."""
     if not asked:
-        return STORES
-    unknown = [name for name in asked if name not in STORES]
+        return tuple(known)
+    unknown = [name for name in asked if name not in known]
     if unknown:
         raise UsageError(
-            "store_unknown", f"there is no store {unknown[0]!r}", hint=f"one of {', '.join(STORES)}"
+            "store_unknown", f"there is no store {unknown[0]!r}", hint=f"one of {', '.join(known)}"
         )
-    return tuple(name for name in STORES if name in asked)
+    return tuple(name for name in known if name in asked)
 
 
 def moment(text: str) -> datetime:

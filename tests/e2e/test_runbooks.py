@@ -15,7 +15,9 @@ from aeterna_cli.lab.deployment import Lab
 from tests.command_line import CommandLine
 from tests.integration.conftest import cli, lab, practice
 from tests.integration.deployment import NAME, Practice
+from tests.integration.stores.moving import served
 from tests.integration.workflows.shard.sharding import sharding
+from tests.integration.workflows.tenant.moves import moves
 
 __all__ = ["cli", "lab", "practice"]
 
@@ -34,8 +36,8 @@ def commands(name: str) -> list[list[str]]:
     return [shlex.split(line)[2:] for line in lines]
 
 
-def follow(name: str, cli: CommandLine) -> None:
-    own = {"--confirm": NAME, "--at": datetime.now(UTC).isoformat()}
+def follow(name: str, cli: CommandLine, confirm: str = NAME) -> None:
+    own = {"--confirm": confirm, "--at": datetime.now(UTC).isoformat()}
     for words in commands(name):
         cli.ok(*(own.get(before, word) for before, word in _pairs(words)))
 
@@ -67,8 +69,17 @@ def test_shards(practice: Practice) -> None:
         follow("shard", practice.cli)
 
 
-def test_tenants(practice: Practice) -> None:
-    follow("tenant", practice.cli)
+def test_tenants(
+    lab: Lab, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("shared-1", "dedicated-1")
+    with (
+        served("1.17.1") as server,
+        moves(lab, cli, tmp_path, monkeypatch, server=server, contract="reread",
+              slug="large-corp", shards=names) as move,
+    ):  # fmt: skip
+        move.fill(100)
+        follow("tenant", cli, "large-corp")
 
 
 def test_restore_after_everything_was_lost(practice: Practice) -> None:

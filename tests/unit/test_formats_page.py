@@ -5,7 +5,7 @@ from hashlib import blake2b
 from uuid import UUID
 
 from aeterna_cli.stores.qdrant_digests import point_hash
-from aeterna_cli.stores.redis_digests import _Tally
+from aeterna_cli.stores.redis_digests import Tally
 from aeterna_cli.stores.redis_values import Value
 
 
@@ -33,7 +33,7 @@ def test_a_point_of_qdrant() -> None:
 
 
 def test_keys_of_redis() -> None:
-    tally, hour = _Tally(), 3_600_000
+    tally, hour = Tally(), 3_600_000
     tally.add(3, b"name", -1, Value(b"string", h(b"value")))
     tally.add(0, b"gone:soon", 2 * hour, Value(b"list", h(parts(b"a", b"bc"))))
     field = h(parts(b"field", b"value"))

@@ -46,10 +46,18 @@ class Servers:
         return found
 
     def call(self, place: PointsPlace, method: str, path: str, body: Any = None) -> Any:
-        """One call below the place's collection; typed errors as of ``QdrantHttp.call``."""
+        """One call below the place's collection; typed errors as of ``QdrantHttp.call``. Vectors
+        may be float32 arrays: their text is half as long as that of the same floats in a list."""
+        import orjson
+
         from aeterna_cli.stores.qdrant_http import part
 
-        return self.at(place).call(method, f"/collections/{part(place.collection)}{path}", body)
+        content = headers = None
+        if body is not None:
+            content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+            headers = {"content-type": "application/json"}
+        url = f"/collections/{part(place.collection)}{path}"
+        return self.at(place).call(method, url, content=content, headers=headers)
 
     def change(self, place: PointsPlace, method: str, path: str, body: Any) -> None:
         """A write that is applied when this returns.

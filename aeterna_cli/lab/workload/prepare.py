@@ -42,7 +42,7 @@ def insert(
         points = [
             {
                 "id": universe.id(number),
-                "vector": vector.tolist(),
+                "vector": vector,
                 "payload": universe.payload(Operation(number, 1, "insert", 1, stamp)),
             }
             for number, vector in zip(numbers, vectors, strict=True)

@@ -37,9 +37,8 @@ def second_write(universe: Universe, one: Operation, place: PointsPlace) -> Requ
 
 def _point(universe: Universe, one: Operation) -> dict[str, Any]:
     """The whole point as it is after the operation."""
-    vector = universe.vectors([one.number], [one.embedded])[0]
     return {
         "id": universe.id(one.number),
-        "vector": vector.tolist(),
+        "vector": universe.vectors([one.number], [one.embedded])[0],
         "payload": universe.payload(one),
     }

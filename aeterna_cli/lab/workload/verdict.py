@@ -74,6 +74,13 @@ class Measured:
     reads: int
     latencies: tuple[Latency, ...]
 
+    def latency(self, phase: str, kind: str) -> Latency:
+        """Of ``write`` or ``read`` in one phase; zeros where there was none."""
+        for one in self.latencies:
+            if (one.phase, one.kind) == (phase, kind):
+                return one
+        return Latency(phase, kind, 0, 0.0, 0.0, 0.0)
+
 
 @dataclass(frozen=True)
 class TenantVerdict:
@@ -115,7 +122,8 @@ class TenantVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of all tenants of one workload; ``folder`` keeps the logs it was judged by."""
+    """Of all tenants of one workload; ``folder`` keeps the logs it was judged by ("": they were
+    of a clean run and are gone)."""
 
     contract: str
     folder: str

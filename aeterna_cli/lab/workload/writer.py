@@ -81,11 +81,12 @@ class Writer:
         return not self._around.stop.is_set()
 
     def _operate(self, number: int, kind: Kind) -> bool:
-        """One operation until it is acknowledged; False where it was given up."""
+        """One operation until it is acknowledged; False where nothing may follow on this point."""
         measured, due, began = self._around.measurements, self._due, time.monotonic()
         self._due += self._interval
         measured.due(due)
         one: Operation | None = None
+        certain = True
         while True:
             try:
                 one = self._attempt(number, kind, one)
@@ -96,6 +97,7 @@ class Writer:
                 one = failed.operation
                 self._log.failed(number, one.version if one else 0, failed.code)
                 if one is not None:
+                    certain = False
                     self._around.population.set_aside(number)
                 late = time.monotonic() - began > RETRY_SECONDS
                 if late or self._around.stop.wait(_AGAIN_SECONDS):
@@ -103,7 +105,7 @@ class Writer:
                     return False
             else:
                 measured.acknowledged(due, began, time.monotonic())
-                return True
+                return certain
 
     def _attempt(self, number: int, kind: Kind, one: Operation | None) -> Operation:
         """Acknowledged when it returns. ``_Failed`` with the operation, where it has begun."""

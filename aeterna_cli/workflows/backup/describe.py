@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from aeterna_cli import __version__
 from aeterna_cli.context import actor
-from aeterna_cli.repository.manifest import LeftOut, Manifest, RecoveryPoint, StorePart, Window
+from aeterna_cli.repository.manifest import (
+    TENANT_PARTS,
+    LeftOut,
+    Manifest,
+    RecoveryPoint,
+    StorePart,
+    Window,
+)
 from aeterna_cli.stores.base.qdrant import OPS_COLLECTION, PointDigest
 from aeterna_cli.workflows.backup.markers import CaptureWindow, window
 from aeterna_cli.workflows.backup.recovery_point import ORPHANS, position_text
@@ -238,6 +245,8 @@ def counts_of(manifest: Manifest) -> dict[str, int | None]:
     """Rows, points and keys that a backup holds; None where they were not counted."""
     found: dict[str, int | None] = {}
     digests = manifest.digests
+    if manifest.scope is not None:
+        return {what: int(digests[what]["count"]) for what in TENANT_PARTS if what in digests}
     if "postgres" in digests:
         tables = [*digests["postgres"]["own"], *digests["postgres"]["others"]]
         found["rows"] = sum(table["rows"] for table in tables)

@@ -12,6 +12,7 @@ from aeterna_cli.output.result import Result
 from aeterna_cli.output.tables import Table, human_bytes
 from aeterna_cli.repository import catalogue, inventory, layout
 from aeterna_cli.repository.catalogue import CatalogueEntry
+from aeterna_cli.repository.manifest import TENANT_PARTS
 from aeterna_cli.repository.repository import Repository
 from aeterna_cli.stores.base.server_control import STORES
 from aeterna_cli.workflows.completion_names import remember
@@ -39,10 +40,25 @@ class Listed:
     note: str
     held: bool
     fault: str = ""
+    scope: "ListedScope | None" = None
 
 
-def run(ctx: Context, every: bool) -> Result:
-    """Oldest first. Without ``every`` only what was committed and not pruned.
+@dataclass(frozen=True)
+class ListedScope:
+    """Whose data alone a backup holds; a backup without one holds the whole deployment."""
+
+    kind: str
+    tenant: str
+    slug: str
+    name: str
+
+    def is_named(self, word: str) -> bool:
+        return word in (self.tenant, self.slug, self.name)
+
+
+def run(ctx: Context, every: bool, tenant: str | None = None) -> Result:
+    """Oldest first. Without ``every`` only what was committed and not pruned; with ``tenant`` (an
+    id, slug or name, as they were when it was taken) only this tenant's own backups.
 
     Backups whose manifest is unacceptable or gone are shown as damaged, never left out. The names
     of the good ones are kept for the shells' completion.
@@ -61,6 +77,8 @@ def run(ctx: Context, every: bool) -> Result:
         ]
     found.sort(key=lambda one: one.backup)
     remember(ctx, "backups", [one.backup for one in reversed(found) if one.state in GOOD])
+    if tenant is not None:
+        found = [one for one in found if one.scope is not None and one.scope.is_named(tenant)]
     return Result("aeterna.backup.list/1", found, lambda: _view(ctx, found))
 
 
@@ -108,21 +126,29 @@ def _listed(entry: CatalogueEntry, state: State, now: datetime) -> Listed:
         age = max(0, round((now - (point or entry.created)).total_seconds()))
         label = {str(key): str(value) for key, value in summary.get("label", {}).items()}
         size = int(summary.get("stored_bytes", 0))
-        stores = tuple(name for name in STORES if name in summary.get("stores", ()))
+        known = (*STORES, *TENANT_PARTS)
+        stores = tuple(name for name in known if name in summary.get("stores", ()))
+        scope = _scope(summary.get("scope"))
     except (AttributeError, TypeError, ValueError):  # free JSON, and nobody signed it
         damaged = CatalogueEntry(entry.backup, entry.created, held=entry.held, fault=_UNREADABLE)
         return _listed(damaged, "damaged", now)
     note = str(summary.get("note", ""))
-    return Listed(
-        entry.backup, state, point, age, size, stores, label, note, entry.held, entry.fault
-    )
+    held, fault = entry.held, entry.fault
+    return Listed(entry.backup, state, point, age, size, stores, label, note, held, fault, scope)
+
+
+def _scope(found: Mapping[str, Any] | None) -> ListedScope | None:
+    if found is None:
+        return None
+    words = {name: str(found.get(name, "")) for name in ("kind", "tenant", "slug", "name")}
+    return ListedScope(**words)
 
 
 def _view(ctx: Context, found: Sequence[Listed]) -> Table | str:
     if not found:
         return f"no backups in {ctx.deployment.objects.description}"
     return Table(
-        ["backup", "recovery point", "age", "size", "stores", "label", "note", "state"],
+        ["backup", "scope", "recovery point", "age", "size", "stores", "label", "note", "state"],
         [_row(one) for one in found],
         right=frozenset({"age", "size"}),
     )
@@ -133,6 +159,7 @@ def _row(one: Listed) -> list[str]:
     state = one.state.replace("_", " ") + (", held" if one.held else "")
     return [
         one.backup,
+        f"tenant {one.scope.slug}" if one.scope else "deployment",
         point,
         human_age(one.age_seconds),
         human_bytes(one.stored_bytes) if one.stores else "unknown",

@@ -156,6 +156,7 @@ def _view(choice: Choice, done: Pruned) -> Table:
         [
             one.backup,
             _moment(one.recovery_point),
+            one.scope or "",
             human_bytes(one.stored_bytes),
             "kept" if one.keep else word,
             "; ".join(one.reasons),
@@ -163,7 +164,7 @@ def _view(choice: Choice, done: Pruned) -> Table:
         for one in choice.judged
     ]
     return Table(
-        ["backup", "recovery point", "size", "what", "why"],
+        ["backup", "recovery point", "tenant", "size", "what", "why"],
         rows,
         right=frozenset({"size"}),
         footer="\n".join(_rest(choice, done, word)),

@@ -31,13 +31,15 @@ _READERS = 8  # manifests read at once
 
 @dataclass(frozen=True)
 class Judged:
-    """One backup and what becomes of it. ``reasons`` say why it is kept, or why it goes."""
+    """One backup and what becomes of it. ``reasons`` say why it is kept, or why it goes.
+    A tenant's backups are judged among themselves."""
 
     backup: str
     recovery_point: datetime | None
     stored_bytes: int
     keep: bool
     reasons: tuple[str, ...]
+    scope: str | None = None  # the slug of the tenant whose data alone it holds
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Known:
     facts: tuple[BackupFact, ...]
     stored: Mapping[str, int]
     unknown: Mapping[str, str]
+    slugs: Mapping[str, str]
 
 
 def choose(repository: Repository, policy: Policy) -> Choice:
@@ -114,6 +117,7 @@ def read_known(repository: Repository) -> Known:
         tuple(_fact(entry, manifest) for entry, manifest in good),
         {entry.backup: manifest.stored_bytes for entry, manifest in good},
         {entry.backup: one for entry, one in found if isinstance(one, str)},
+        {entry.backup: manifest.scope.slug for entry, manifest in good if manifest.scope},
     )
 
 
@@ -140,6 +144,7 @@ def _fact(entry: CatalogueEntry, manifest: Manifest) -> BackupFact:
         manifest.created,
         held=entry.held,
         wal=start,
+        tenant=manifest.tenant,
     )
 
 
@@ -156,7 +161,8 @@ def _judged(known: Known, decisions: Sequence[Decision], policy: Policy) -> Iter
         reasons = tuple(words[reason] for reason in one.reasons) or (
             f"older than {policy.window_days} days and not one of the newest {policy.keep_last}",
         )
-        yield Judged(fact.backup, fact.time, known.stored[fact.backup], one.keep, reasons)
+        size, slug = known.stored[fact.backup], known.slugs.get(fact.backup)
+        yield Judged(fact.backup, fact.time, size, one.keep, reasons, slug)
     for backup, why in known.unknown.items():
         yield Judged(backup, None, 0, True, (f"cannot be judged: {why}",))
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.context import Context
 from aeterna_cli.errors import FailedError
-from aeterna_cli.keys.slots import create_identity, slot_context, write_slot
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.repository import layout
 from aeterna_cli.repository.blobs import seal
@@ -22,6 +21,7 @@ from aeterna_cli.repository.manifest import Manifest, commit
 from aeterna_cli.repository.wal_sink import ChunkSink
 from aeterna_cli.stores.base.postgres import BaseBackupResult
 from aeterna_cli.workflows.backup.base_volumes import BaseBackupVolumes
+from aeterna_cli.workflows.backup.begin import begin
 from aeterna_cli.workflows.backup.markers import Tick, Ticker
 from aeterna_cli.workflows.backup.preflight import Preflight
 from aeterna_cli.workflows.backup.recovery_point import (
@@ -30,7 +30,6 @@ from aeterna_cli.workflows.backup.recovery_point import (
     orphans,
     postgres_digests,
 )
-from aeterna_cli.workflows.backup.volumes import RateLimit, Volumes
 from aeterna_cli.workflows.backup.wal_capture import WalCapture
 from aeterna_cli.workflows.scratch import scratch
 
@@ -93,26 +92,15 @@ class RunningBackup:
     def make_keys(self, run: StepRun) -> dict[str, Any]:
         """The backup has an id, and an identity that the key service can open again."""
         self.operation = run.operation
-        self.backup_id = layout.new_backup_id(self.begun)
-        secret, recipient = create_identity()
-        folder = layout.backup_folder(self.backup_id)
-        write_slot(
-            self.place.objects,
-            folder,
-            self.place.key_service,
-            secret,
-            slot_context(self.place.repository.info.uuid, folder),
-            sign=self.ready.signing_key.sign,
-        )
-        self.recipients = (recipient, *self.place.profile.keys.offline_recipients)
-        self.volumes = Volumes(
-            self.place.objects,
-            self.backup_id,
-            self.recipients,
-            part_bytes=self.place.profile.repository.volume_bytes,
+        begun = begin(
+            self.place,
+            self.ready.signing_key,
+            self.begun,
+            rate_limit=self.asked.rate_limit,
             check=lambda: self._check(run),
-            limit=RateLimit(self.asked.rate_limit),
         )
+        self.backup_id, self.recipients = begun.backup, begun.recipients
+        self.volumes = begun.volumes
         return {"backup": self.backup_id, "recipients": len(self.recipients)}
 
     def capture_postgres(self, run: StepRun) -> dict[str, Any]:

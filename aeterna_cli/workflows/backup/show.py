@@ -54,6 +54,16 @@ class ShownSlot:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """Whose data alone the backup holds."""
+
+    kind: str
+    tenant: str
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Shown:
     """One backup. ``signature`` says that the manifest was signed by this deployment: nothing else
     is ever shown. ``slots_fault`` says why the key slots could not be read."""
@@ -78,6 +88,7 @@ class Shown:
     degraded: tuple[str, ...]
     slots: tuple[ShownSlot, ...]
     slots_fault: str
+    scope: Scope | None = None
 
 
 def run(ctx: Context, backup: str) -> Result:
@@ -127,7 +138,13 @@ def _shown(manifest: Manifest, slots: Sequence[Slot], fault: str) -> Shown:
             for one in slots
         ),
         slots_fault=fault,
+        scope=_scope(manifest),
     )
+
+
+def _scope(manifest: Manifest) -> Scope | None:
+    found = manifest.scope
+    return Scope(found.kind, found.tenant, found.slug, found.name) if found else None
 
 
 def _store(name: str, part: StorePart, point: datetime) -> ShownStore:
@@ -155,6 +172,7 @@ def _view(shown: Shown) -> str:
     kind = "exact" if shown.exact else "rows approximate"
     lines = [
         f"backup {shown.backup} (signature {shown.signature})",
+        *(_scope_lines(shown.scope)),
         f"  recovery point {point['time'].isoformat(timespec='milliseconds')}{where}"
         + (f", {kind}, timeline {point['timeline']}" if point["timeline"] else ""),
         f"  taken          {shown.created.isoformat(timespec='seconds')} by {shown.actor}"
@@ -169,8 +187,15 @@ def _view(shown: Shown) -> str:
         lines += _store_lines(store)
     lines += _slot_lines(shown)
     lines += [f"  left out       {one['what']}: {one['why']}" for one in shown.left_out]
-    lines.append(f"  next: aeterna-cli restore plan --backup {shown.backup}")
+    of = f" --tenant-id {shown.scope.tenant}" if shown.scope else ""
+    lines.append(f"  next: aeterna-cli restore plan{of} --backup {shown.backup}")
     return "\n".join(lines)
+
+
+def _scope_lines(scope: Scope | None) -> list[str]:
+    if scope is None:
+        return []
+    return [f"  only tenant    {scope.slug!r} ({scope.tenant}), {scope.name!r}"]
 
 
 def _sizes(stored: int, plain: int) -> str:

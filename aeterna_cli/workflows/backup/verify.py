@@ -12,7 +12,7 @@ from aeterna_cli.output.result import Result
 from aeterna_cli.output.tables import human_bytes, human_seconds
 from aeterna_cli.repository import catalogue, layout
 from aeterna_cli.repository.catalogue import CatalogueEntry
-from aeterna_cli.repository.manifest import Manifest, load
+from aeterna_cli.repository.manifest import TENANT_PARTS, Manifest, load, newest
 from aeterna_cli.repository.repository import Repository
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.workflows.backup.verify_keys import MEND
@@ -23,6 +23,7 @@ from aeterna_cli.workflows.backup.verify_restore import (
     ScratchRestore,
     space_needed,
 )
+from aeterna_cli.workflows.backup.verify_tenant import TenantRead
 from aeterna_cli.workflows.restore.opened import OpenedBackup
 from aeterna_cli.workflows.scratch import scratch
 from aeterna_cli.workflows.workspace import want_space
@@ -106,10 +107,7 @@ def _manifest(repository: Repository, backup: str) -> tuple[Manifest | None, lis
 
 def _chosen(repository: Repository, backup: str) -> str:
     """The id that ``latest`` means; a bad manifest is then named by it."""
-    if backup != "latest":
-        return backup
-    good = [entry.backup for entry in repository.backups() if not entry.fault]
-    return good[-1] if good else backup
+    return newest(repository) if backup == "latest" else backup
 
 
 def _checked(
@@ -130,7 +128,8 @@ def _checked(
     if not restore or not checked.opened:
         return checked, () if restore else None
     with scratch(parent) as work:
-        return checked, tuple(ScratchRestore(ctx, opened, work).run(_damaged(opened, checked)))
+        kind = ScratchRestore if manifest.scope is None else TenantRead
+        return checked, tuple(kind(ctx, opened, work).run(_damaged(opened, checked)))
 
 
 def _damaged(opened: OpenedBackup, checked: Checked) -> frozenset[str]:
@@ -251,6 +250,8 @@ def _restored(one: RestoredStore) -> list[str]:
     if not one.restored:
         return [f"  {one.store:12} NOT RESTORED after {time}"]
     verb = "compared" if one.store == CROSS_STORE else "restored to a scratch server"
+    if one.store in TENANT_PARTS:
+        verb = "read to the end"
     return [
         f"  {one.store:12} {verb} in {time}",
         *(f"{'':15}{check.count:,} {check.name}" for check in one.checks),

@@ -82,7 +82,7 @@ class ObjectCheck:
         keys = KeyCheck(self._opened, self._store, offline=self._offline)
         found = keys.run()
         self._identity = keys.identity
-        found += self._marker()
+        found += self._marker() if manifest.scope is None else []
         volumes = sorted(manifest.volumes(), key=lambda one: -one.stored_bytes)
         chunks = self._own_wal()
         tasks: list[Callable[[], list[Finding]]] = [

@@ -100,7 +100,7 @@ def _newest(place: Deployment) -> Seen:
     """The newest backup's own key slot is opened, as a restore would."""
     from aeterna_cli.workflows.restore.opened import OpenedBackup
 
-    if not place.repository.backups():
+    if not any(one.tenant is None for one in place.repository.backups()):
         message = "there is no backup: nothing can be restored"
         mend = "aeterna-cli backup create"
         return Seen(findings=[Finding("no_backup", "info", REPOSITORY, message, mend)])

@@ -1,9 +1,10 @@
 """``lab workload``: an application writes and reads tenants' points, then its log judges them."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -77,6 +78,7 @@ def run(ctx: Context, wanted: Options) -> Result:
     ``RefusedError('not_a_lab')`` for a deployment that is none.
     """
     from aeterna_cli.lab.workload import surroundings
+    from aeterna_cli.lab.workload.workload import Workload
 
     wanted.check()
     _only_in_a_lab(ctx)
@@ -85,10 +87,9 @@ def run(ctx: Context, wanted: Options) -> Result:
     locate = surroundings.ShardServers(profile, store)
     moved, own = _places(ctx, wanted, named)
     folder = wanted.folder or Path(tempfile.mkdtemp(prefix="aeterna-workload-"))
-    placing = None
-    if wanted.contract in ("dual", "reread"):
-        placing = surroundings.placing(profile, store, cast(ByPlacement, wanted.contract))
-    from aeterna_cli.lab.workload.workload import Workload
+    by_placement = wanted.contract in ("dual", "reread")
+    contract = cast(ByPlacement, wanted.contract)
+    placing = surroundings.placing(profile, store, contract) if by_placement else None
 
     _drop(locate, own)
     with Workload(
@@ -107,6 +108,9 @@ def run(ctx: Context, wanted: Options) -> Result:
     verdict = workload.verdict()
     if not wanted.keep:
         _drop(locate, own)
+        if verdict.clean and wanted.folder is None:  # nobody will ask these logs
+            shutil.rmtree(folder)
+            verdict = replace(verdict, folder="")
     return _told(ctx, verdict)
 
 
@@ -225,7 +229,8 @@ def _view(verdict: Verdict) -> Table:
         for finding in vars(part).values()
         for text in finding.examples
     ]
-    lines = [*examples[:10], f"contract {verdict.contract}; logs in {verdict.folder}"]
+    where = f"; logs in {verdict.folder}" if verdict.folder else ""
+    lines = [*examples[:10], f"contract {verdict.contract}{where}"]
     return Table(
         ["tenant", "collection", "points", "writes", "verdict", "pause", "write p99", "read p99"],
         rows,

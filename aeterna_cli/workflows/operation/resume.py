@@ -32,7 +32,11 @@ def run(ctx: Context, operation: str) -> Result:
 
 
 def _kinds() -> Mapping[str, Resume]:
-    return {"restore.run": _restore, "backup.prune": _prune}
+    return {
+        "restore.run": _restore,
+        "restore.run.tenant": _restore_tenant,
+        "backup.prune": _prune,
+    }
 
 
 def _restore(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
@@ -41,6 +45,12 @@ def _restore(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
     plan, steps = rebuild(ctx, first)
     outcome = resume(operation, lambda _first: plan, ctx.run_environment())
     return finish(ctx, steps.opened, steps.choice, str(first["plan"]["facts"]["target"]), outcome)
+
+
+def _restore_tenant(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
+    from aeterna_cli.workflows.restore import tenant_run
+
+    return tenant_run.resumed(ctx, operation, first)
 
 
 def _prune(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:

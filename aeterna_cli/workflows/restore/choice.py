@@ -8,6 +8,8 @@ from pathlib import Path
 from aeterna_cli.errors import UsageError
 from aeterna_cli.stores.base.server_control import StoreName
 from aeterna_cli.workflows import words
+from aeterna_cli.workflows.restore.tenant_choice import TenantChoice
+from aeterna_cli.workflows.restore.tenant_choice import choose as choose_tenant
 
 
 @dataclass(frozen=True)
@@ -66,4 +68,45 @@ def choose(
         Path(data_dir).expanduser().absolute() if data_dir else None,
         words.seconds(allow_skew) if allow_skew else 0.0,
         Path(identity).expanduser().absolute() if identity else None,
+    )
+
+
+def asked(
+    backup: str,
+    tenant: str | None,
+    *,
+    mode: str | None,
+    at: str | None,
+    lsn: str | None,
+    name: str | None,
+    store: Sequence[str] | None,
+    into: str | None,
+    data_dir: str | None,
+    allow_skew: str | None,
+    identity: str | None,
+) -> Choice | TenantChoice:
+    """A choice of the whole deployment, or of the tenant that is named."""
+    if tenant is not None:
+        return choose_tenant(
+            tenant,
+            backup,
+            mode=mode,
+            at=at,
+            store=store,
+            allow_skew=allow_skew,
+            identity=identity,
+            unusable={"lsn": lsn, "name": name, "into": into, "data-dir": data_dir},
+        )
+    if mode is not None:
+        raise UsageError("mode_without_tenant", "--mode is for one tenant: add --tenant-id")
+    return choose(
+        backup,
+        at=at,
+        lsn=lsn,
+        name=name,
+        store=store,
+        into=into,
+        data_dir=data_dir,
+        allow_skew=allow_skew,
+        identity=identity,
     )

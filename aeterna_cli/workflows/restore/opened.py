@@ -13,7 +13,7 @@ from aeterna_cli.keys import slots
 from aeterna_cli.keys.wal_identity import WalIdentities
 from aeterna_cli.repository import layout
 from aeterna_cli.repository.blobs import unseal
-from aeterna_cli.repository.manifest import Manifest, StorePart, load
+from aeterna_cli.repository.manifest import Manifest, Scope, StorePart, load
 from aeterna_cli.repository.wal_archive import SegmentReader
 from aeterna_cli.workflows.backup.running import own_wal_folder
 
@@ -34,10 +34,22 @@ class OpenedBackup:
 
     @classmethod
     def open(
-        cls, place: Deployment, backup: str, identity_file: Path | None = None
+        cls,
+        place: Deployment,
+        backup: str,
+        identity_file: Path | None = None,
+        *,
+        tenant: str | None = None,
     ) -> "OpenedBackup":
-        """The backup ``backup`` (an id, or ``latest``); errors as of ``manifest.load``."""
-        return cls(place, load(place.repository, backup), identity_file)
+        """The backup ``backup`` (an id, or ``latest``); errors as of ``manifest.load``.
+
+        It holds the whole deployment or, where a ``tenant`` (a uuid) is named, at least that:
+        ``RefusedError('backup_of_a_tenant')`` for any other.
+        """
+        manifest = load(place.repository, backup, tenant=tenant)
+        if manifest.scope is not None and manifest.scope.tenant != tenant:
+            raise _of_a_tenant(manifest.backup, manifest.scope, tenant)
+        return cls(place, manifest, identity_file)
 
     @property
     def id(self) -> str:
@@ -119,3 +131,18 @@ class OpenedBackup:
 
     def facts(self, store: str) -> dict[str, Any]:
         return dict(self.part(store).facts)
+
+
+def _of_a_tenant(backup: str, scope: Scope, wanted: str | None) -> RefusedError:
+    return RefusedError(
+        "backup_of_a_tenant",
+        f"backup {backup} holds nothing but tenant {scope.slug!r} ({scope.tenant})",
+        hint="another tenant is restored from its own backup or from a whole one"
+        if wanted
+        else "a deployment is restored from a backup of the whole deployment",
+        next_steps=[
+            f"aeterna-cli restore run --tenant-id {scope.tenant} --backup {backup}",
+            "aeterna-cli backup list  # choose another backup",
+        ],
+        details={"tenant": scope.tenant},
+    )

@@ -6,10 +6,15 @@ from aeterna_cli.output.tables import Table, human_bytes, human_seconds
 from aeterna_cli.workflows.restore.choice import Choice
 from aeterna_cli.workflows.restore.opened import OpenedBackup
 from aeterna_cli.workflows.restore.preview import Preview, preview
+from aeterna_cli.workflows.restore.tenant_choice import TenantChoice
 
 
-def run(ctx: Context, choice: Choice) -> Result:
+def run(ctx: Context, choice: Choice | TenantChoice) -> Result:
     """Changes nothing. Raises what would end the restore before it changes anything."""
+    if isinstance(choice, TenantChoice):
+        from aeterna_cli.workflows.restore import tenant_plan
+
+        return tenant_plan.run(ctx, choice)
     opened = OpenedBackup.open(ctx.deployment, choice.backup, choice.identity_file)
     found = preview(ctx.deployment_of(choice.into), opened, choice)
     return result(found)

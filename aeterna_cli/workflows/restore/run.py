@@ -21,6 +21,7 @@ from aeterna_cli.workflows.restore.plan import view as preview_view
 from aeterna_cli.workflows.restore.postgres_scratch_recovery import folders
 from aeterna_cli.workflows.restore.preview import Preview, preview
 from aeterna_cli.workflows.restore.steps import RestoreSteps
+from aeterna_cli.workflows.restore.tenant_choice import TenantChoice
 
 KIND = "restore.run"
 
@@ -45,11 +46,15 @@ class Restored:
         return any(one["drift"] for one in self.compared)
 
 
-def run(ctx: Context, choice: Choice) -> Result:
+def run(ctx: Context, choice: Choice | TenantChoice) -> Result:
     """The chosen stores hold the backup when this returns; see ``runbooks/restore.md``.
 
     Drift does not undo anything: the result is printed, then ``FindingsError('restore_drift')``.
     """
+    if isinstance(choice, TenantChoice):
+        from aeterna_cli.workflows.restore import tenant_run
+
+        return tenant_run.run(ctx, choice)
     opened = OpenedBackup.open(ctx.deployment, choice.backup, choice.identity_file)
     target = ctx.deployment_of(choice.into) if choice.into else ctx.deployment
     choice = Choice(**{**asdict_shallow(choice), "backup": opened.id})

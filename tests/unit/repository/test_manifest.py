@@ -18,7 +18,7 @@ from aeterna_cli.errors import (
     UsageError,
 )
 from aeterna_cli.repository import canonical, catalogue, inventory, layout
-from aeterna_cli.repository.manifest import commit, incomplete, load, read_manifest
+from aeterna_cli.repository.manifest import Scope, commit, incomplete, load, read_manifest
 from aeterna_cli.repository.repository import Repository, RepositoryInfo
 from aeterna_cli.repository.signing import SigningKey
 from aeterna_cli.stores.base.objects import ObjectInfo
@@ -173,6 +173,30 @@ def test_the_newest_is_the_latest(repository: Repository, signing_key: SigningKe
         commit(repository, manifest(repository, backup=backup), signing_key)
     assert [entry.backup for entry in repository.backups()] == [BACKUP, LATER, NEWEST]
     assert load(repository, "latest").backup == NEWEST
+
+
+def test_a_tenants_backup_is_never_the_latest_of_the_deployment(
+    repository: Repository, signing_key: SigningKey
+) -> None:
+    mine = Scope(tenant="t-1", slug="acme-corp", name='Acme "&" 100%')
+    other = Scope(tenant="t-2", slug="acme_corp", name="Acme, the other")
+    commit(repository, manifest(repository, backup=LATER, scope=mine, stores={}), signing_key)
+    with pytest.raises(RefusedError) as caught:
+        load(repository, "latest")
+    assert caught.value.code == "no_backups"
+    commit(repository, manifest(repository), signing_key)
+    commit(repository, manifest(repository, backup=NEWEST, scope=other, stores={}), signing_key)
+    assert load(repository, "latest").backup == BACKUP
+    assert load(repository, "latest", tenant="t-1").scope == mine
+    assert load(repository, "latest", tenant="t-3").backup == BACKUP
+    assert [entry.tenant for entry in repository.backups()] == [None, "t-1", "t-2"]
+
+
+def test_a_manifest_of_the_first_minor_has_no_scope(repository: Repository) -> None:
+    document = json.loads(manifest(repository).as_bytes())
+    del document["scope"]
+    document["format"] = "1.0"
+    assert read_manifest(canonical.as_bytes(document)).tenant is None
 
 
 def test_without_a_backup_there_is_no_latest(repository: Repository) -> None:

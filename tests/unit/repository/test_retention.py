@@ -21,11 +21,18 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SEGMENT = 16 << 20
 
 
-def fact(days: float, name: str = "", *, held: bool = False, lsn: int | None = None) -> BackupFact:
+def fact(
+    days: float,
+    name: str = "",
+    *,
+    held: bool = False,
+    lsn: int | None = None,
+    tenant: str | None = None,
+) -> BackupFact:
     """A backup whose recovery point lies ``days`` before now."""
     time = NOW - timedelta(days=days)
     wal = WalStart("7", lsn, SEGMENT) if lsn is not None else None
-    return BackupFact(name or f"{days:g}", time, time - timedelta(minutes=5), held, wal)
+    return BackupFact(name or f"{days:g}", time, time - timedelta(minutes=5), held, wal, tenant)
 
 
 def reasons(*facts: BackupFact, window: int = 0, last: int = 1, minimum: int = 1) -> list[object]:
@@ -76,10 +83,34 @@ def test_order_is_by_time_not_by_position_or_name() -> None:
     assert found == [("m",), ("z",), ("a", "keep_last")]
 
 
+def test_a_tenants_backups_are_kept_by_the_same_policy_among_themselves() -> None:
+    """Many young ones of a tenant must not push out the deployment's, nor fill its minimum."""
+    young = [fact(day, f"t{day}", tenant="t") for day in (1, 2, 3)]
+    assert reasons(fact(100), fact(200), fact(300), *young, minimum=2) == [
+        ("300",),
+        ("200", "minimum"),
+        ("100", "keep_last"),
+        ("t3",),
+        ("t2", "minimum"),
+        ("t1", "keep_last"),
+    ]
+
+
 @pytest.mark.parametrize("policy", [(-1, 1, 1), (1, 0, 1), (1, 1, 0)])
 def test_a_policy_that_could_keep_nothing_is_none(policy: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="at least one"):
         Policy(*policy)
+
+
+def test_a_tenants_backup_says_nothing_of_the_wal() -> None:
+    """Neither does an old one keep it, nor does a young one let it go."""
+    old, young = fact(50, tenant="t"), fact(1, tenant="t")
+    whole = fact(10, lsn=5 * SEGMENT)
+    chunks = [wal(3 * SEGMENT), wal(9, system="8", days=20)]
+    assert list(expendable_wal(chunks, kept(old, young, whole))) == chunks
+    assert list(expendable_wal(chunks, kept(young))) == []
+    assert expendable_key_days([date(2026, 1, 1)], kept(young)) == ()
+    assert expendable_key_days([date(2026, 11, 1)], kept(old, whole)) == (date(2026, 11, 1),)
 
 
 def wal(end: int, *, system: str = "7", days: float = 0, key: str = "") -> WalObject:

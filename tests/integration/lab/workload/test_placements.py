@@ -111,7 +111,7 @@ def test_dual_writes_alone_keep_both_places_equal(
 def test_a_held_placement_stops_writes_and_a_switch_under_it_is_clean(
     ground: Ground, placements: PlacementServer
 ) -> None:
-    moved = Placed(ground, placements, "reread", Habits(writers=3, readers=0))
+    moved = Placed(ground, placements, "reread", Habits(writers=3, readers=1))
     workload, tenant = moved.workload, moved.tenant
     with workload:
         workload.prepare(30)

@@ -53,11 +53,15 @@ def test_a_run_is_clean_and_leaves_nothing(
     assert collections(servers) == before
 
 
-def test_a_tenant_with_a_hostile_name_has_a_table_too(practice: Practice) -> None:
+def test_a_tenant_with_a_hostile_name_has_a_table_too(
+    practice: Practice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     words = ("lab", "workload", "--tenant", "umlaut-ag", "--seconds", "0.3", "--points", "5")
     ran = practice.cli.ok(*words, "--rate", "50", "-o", "table")
     assert "clean" in ran.out
     assert "emulated" in ran.out
+    assert not list(tmp_path.glob("aeterna-workload-*"))  # nobody asks the logs of a clean run
 
 
 class Running:

@@ -48,6 +48,14 @@ def test_a_write_that_waits_at_the_end_or_is_given_up_counts() -> None:
     assert measured.taken(50.0).longest_pause == pytest.approx(4.0)
 
 
+def test_before_the_first_acknowledgement_the_write_that_waits_longest_counts() -> None:
+    measured = Measurements()
+    measured.due(0.0)
+    measured.due(1.5)
+    measured.acknowledged(1.5, 1.5, 2.0)
+    assert measured.taken(2.0).longest_pause == pytest.approx(2.0)
+
+
 def test_phases_are_kept_apart() -> None:
     measured = Measurements(phase="before")
     for start in (0.0, 1.0):

@@ -11,7 +11,14 @@ from aeterna_cli import profiles
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.keys import slots
 from aeterna_cli.repository import canonical, layout
-from aeterna_cli.repository.manifest import Manifest, RecoveryPoint, StorePart, Window, commit
+from aeterna_cli.repository.manifest import (
+    Manifest,
+    RecoveryPoint,
+    Scope,
+    StorePart,
+    Window,
+    commit,
+)
 from aeterna_cli.repository.pipeline import SealedWriter
 from aeterna_cli.repository.repository import Repository
 from aeterna_cli.repository.signing import SigningKey
@@ -39,16 +46,24 @@ class Archive:
         return self.folder / layout.backup_folder(backup) / name
 
     def backup(
-        self, backup: str, *, note: str = "", degraded: tuple[str, ...] = (), listed: bool = True
+        self,
+        backup: str,
+        *,
+        note: str = "",
+        degraded: tuple[str, ...] = (),
+        listed: bool = True,
+        scope: Scope | None = None,
     ) -> None:
-        """A committed backup of one small Redis; without ``listed`` the tool died just before."""
+        """A committed backup of one small Redis (or, with ``scope``, of a tenant's keys); without
+        ``listed`` the tool died just before."""
+        part_name = "keys" if scope else "redis"
         store, folder = self.repository.store, layout.backup_folder(backup)
         secret, recipient = slots.create_identity()
         context = slots.slot_context(self.repository.info.uuid, folder)
         slots.write_slot(
             store, folder, self.place.key_service, secret, context, sign=self.signing_key.sign
         )
-        prefix = layout.volume_prefix(backup, "redis", "dump.rdb")
+        prefix = layout.volume_prefix(backup, part_name, "dump.rdb")
         with SealedWriter(store, prefix, [recipient, self.recipient], 1 << 20) as writer:
             writer.write(b"an image, as it were" * 1000)
             volume = writer.commit()
@@ -71,7 +86,8 @@ class Archive:
             tool_version="0.1.0",
             profile=NAME,
             actor="ada@host",
-            stores={"redis": part},
+            stores={part_name: part},
+            scope=scope,
             recovery_point=RecoveryPoint(time=point, marker=3),
             note=note,
             degraded=degraded,

@@ -3,6 +3,7 @@
 import pytest
 
 from aeterna_cli.repository import catalogue
+from aeterna_cli.repository.manifest import Scope
 from aeterna_cli.workflows.backup.list import human_age
 from tests.unit.workflows.backup.offline import Archive, archive
 
@@ -50,6 +51,35 @@ def test_a_backup_that_lost_its_manifest_is_not_left_out(archive: Archive) -> No
     assert (archive.place.cache_directory / "backups").read_text() == ""
 
 
+def test_whose_data_a_backup_holds_is_shown(archive: Archive) -> None:
+    scope = Scope(tenant="0b4b6f5e-0000-4000-8000-000000000001", slug="a'%*", name="Über")
+    archive.backup(FIRST)
+    archive.backup(SECOND, scope=scope)
+    assert [one["scope"] for one in archive.cli.ok("backup", "list").data] == [
+        None,
+        {"kind": "tenant", "tenant": scope.tenant, "slug": "a'%*", "name": "Über"},
+    ]
+    for word in (scope.tenant, scope.slug, scope.name):
+        assert [
+            one["backup"] for one in archive.cli.ok("backup", "list", "--tenant-id", word).data
+        ] == [SECOND]
+    assert archive.cli.ok("backup", "list", "--tenant-id", "a").data == []
+    shown = archive.cli.ok("backup", "show", SECOND).data
+    assert shown["scope"]["slug"] == scope.slug
+    assert archive.cli.ok("backup", "show", "latest").data["backup"] == FIRST
+
+
+@pytest.mark.parametrize("words", [("plan",), ("verify",), ("run", "--confirm", "archive")])
+def test_no_deployment_is_restored_from_a_tenants_backup(
+    archive: Archive, words: tuple[str, ...]
+) -> None:
+    scope = Scope(tenant="0b4b6f5e-0000-4000-8000-000000000001", slug="acme", name="Acme")
+    archive.backup(FIRST, scope=scope)
+    ran = archive.cli("restore", *words, "--backup", FIRST)
+    assert (ran.code, ran.error["code"]) == (7, "backup_of_a_tenant")
+    assert scope.tenant in ran.error["next_steps"][0]
+
+
 def test_an_empty_repository(archive: Archive) -> None:
     ran = archive.cli.ok("backup", "list", "-o", "table")
     assert ran.out == f"no backups in {archive.folder}\n"
@@ -59,8 +89,8 @@ def test_an_empty_repository(archive: Archive) -> None:
 def test_csv(archive: Archive) -> None:
     archive.backup(FIRST, note="one, two")
     header, row = archive.cli.ok("backup", "list", "-o", "csv").out.splitlines()
-    assert header == "backup,recovery point,age,size,stores,label,note,state"
-    assert row.startswith(f"{FIRST},2026-11-21T03:01:00+00:00,")
+    assert header == "backup,scope,recovery point,age,size,stores,label,note,state"
+    assert row.startswith(f"{FIRST},deployment,2026-11-21T03:01:00+00:00,")
     assert row.endswith(',"one, two",ok')
 
 

@@ -1,0 +1,116 @@
+"""Where one tenant is in every store of a deployment, and what nobody can say whose it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from aeterna_cli.datamap import rules, table_rules
+from aeterna_cli.datamap.collections import CollectionMap, PointSelection, classify_all
+from aeterna_cli.datamap.keys import KeyMap
+from aeterna_cli.datamap.model import DataMap
+from aeterna_cli.datamap.objects import ObjectMap
+from aeterna_cli.datamap.rules import Rules
+from aeterna_cli.datamap.tables import map_tables
+from aeterna_cli.deployment import Deployment
+from aeterna_cli.errors import RefusedError
+from aeterna_cli.settings import PostgresSettings
+from aeterna_cli.stores.base.placement import PointsPlace
+from aeterna_cli.stores.base.qdrant import OPS_COLLECTION, CollectionDescription
+from aeterna_cli.stores.base.tenants import TenantIdentity
+from aeterna_cli.workflows.tenant.resolve import choose
+
+_NOBODY = TenantIdentity("", "", "", "", None)
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """``everyone`` are all tenants of the same moment: whose a key or a collection is can only be
+    told by knowing them all."""
+
+    tenant: TenantIdentity
+    everyone: tuple[TenantIdentity, ...]
+    map: DataMap
+    rules: Rules
+
+    @property
+    def keys(self) -> KeyMap:
+        return KeyMap.of(self.rules, self.everyone)
+
+    @property
+    def objects(self) -> ObjectMap:
+        return ObjectMap.of(self.rules, self.everyone)
+
+    def collections(self, described: Sequence[CollectionDescription]) -> CollectionMap:
+        known = [one for one in described if one.name != OPS_COLLECTION]
+        return classify_all(known, self.rules, self.everyone)
+
+    def selections(self, described: Sequence[CollectionDescription]) -> "Selections":
+        """Where the tenant's points may lie, and which collections nobody can be sure of."""
+        found = self.collections(described)
+        doubtful = {one.collection for one in found.classes if one.ambiguous}
+        mine = [one for one in found.selections(self.tenant) if one.collection not in doubtful]
+        named = [
+            one.collection
+            for one in found.classes
+            if one.ambiguous and self.tenant.id in one.tenants
+        ]
+        unclassified = [one.collection for one in found.unclassified()]
+        return Selections(tuple(mine), tuple(named), tuple(unclassified))
+
+
+@dataclass(frozen=True)
+class Selections:
+    """``doubtful`` collections may be this tenant's or another's by their names; ``unclassified``
+    ones fit no rule."""
+
+    mine: tuple[PointSelection, ...]
+    doubtful: tuple[str, ...]
+    unclassified: tuple[str, ...]
+
+
+def map_of(place: Deployment, settings: PostgresSettings) -> tuple[DataMap, Rules]:
+    """The map of any server with the platform's schema, by the profile's rules."""
+    from aeterna_cli.stores.postgres_catalogue import read
+
+    found = rules.load(place.profile.datamap.rules)
+    return map_tables(read(settings), table_rules.parse(found["table"])), found
+
+
+def find(place: Deployment, text: str, settings: PostgresSettings | None = None) -> Whereabouts:
+    """The tenant that ``text`` means on the server of ``settings`` (the profile's without).
+
+    Errors as of ``workflows.tenant.resolve``.
+    """
+    known = everyone(place, settings)
+    return replace(known, tenant=choose(text, known.everyone))
+
+
+def everyone(place: Deployment, settings: PostgresSettings | None = None) -> Whereabouts:
+    """All tenants of a server, none of them chosen yet; ``RefusedError('root_missing')``."""
+    from contextlib import closing
+
+    from aeterna_cli.stores.postgres_catalogue import tenants
+    from aeterna_cli.stores.postgres_connection import connect, postgres_errors
+
+    server = settings or place.profile.postgres
+    map_, found = map_of(place, server)
+    if map_.root is None:
+        raise RefusedError(
+            "root_missing",
+            f"the database {map_.database} has no table of tenants",
+            hint="check postgres.database in the profile",
+            next_steps=["aeterna-cli datamap check"],
+        )
+    with postgres_errors(), closing(connect(server)) as connection:
+        known = tuple(tenants(connection, map_.root))
+    return Whereabouts(_NOBODY, known, map_, found)
+
+
+def placed_at(place: Deployment, tenant: TenantIdentity) -> PointsPlace | None:
+    """Where the placement says that the tenant's memories are; None where there is none."""
+    try:
+        found = place.placement.placement(tenant.id)
+    except RefusedError as error:
+        if error.code != "placement_not_prepared":
+            raise
+        return None
+    return found.primary if found is not None else None
