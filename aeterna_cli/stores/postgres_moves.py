@@ -82,6 +82,16 @@ class PostgresMoves:
         query: LiteralString = "WHERE tenant = %s AND NOT phase = ANY (%s)"
         return self._one(query, tenant, list(ENDED))
 
+    def every_unfinished(self) -> list[MoveRecord]:
+        """Of all tenants, at most one each; none where no move was ever begun."""
+        with postgres_errors(), closing(connect(self._settings)) as connection:
+            if not _there(connection):
+                return []
+            query: LiteralString = (
+                f"SELECT {_COLUMNS} FROM aeterna_ops.tenant_move WHERE NOT phase = ANY (%s)"  # noqa: S608 - constants of this module
+            )
+            return [MoveRecord(*row) for row in connection.execute(query, (list(ENDED),))]
+
     def latest(self, tenant: str) -> MoveRecord | None:
         return self._one("WHERE tenant = %s ORDER BY created_at DESC LIMIT 1", tenant)
 

@@ -108,9 +108,9 @@ class _Adviser:
         placement = self._census.placements.get(tenant)
         place = place_of(self._census, placement.primary) if placement else self._main.get(tenant)
         shard = placement.primary.shard if placement else self._shard_at(place)
-        if placement is not None and placement.secondary is not None:
-            why = f"a move is running: it is also on {placement.secondary.shard}"
-            chosen, move = None, False
+        running = self._running(tenant)
+        if running:
+            chosen, move, why = None, False, running
         else:
             here = self._fills.get(shard or "")
             chosen, move, why = self._judge(tenant, size, memories, place, here)
@@ -130,6 +130,13 @@ class _Adviser:
             why=why,
             command=command,
         )
+
+    def _running(self, tenant: str) -> str:
+        """That a move is not finished, in words; "" where none is."""
+        placement, move = self._census.placements.get(tenant), self._census.moves.get(tenant)
+        if placement is not None and placement.secondary is not None:
+            return f"a move is running: it is also on {placement.secondary.shard}"
+        return f"a move is running: {move.phase}" if move is not None else ""
 
     # -- judging
 

@@ -18,6 +18,7 @@ from aeterna_cli.datamap.known import KnownTenants
 from aeterna_cli.datamap.model import DataMap
 from aeterna_cli.datamap.rules import Rules
 from aeterna_cli.deployment import Deployment
+from aeterna_cli.stores.base.moves import MoveRecord
 from aeterna_cli.stores.base.placement import Placement, ShardRecord
 from aeterna_cli.stores.base.qdrant import ShardKey
 from aeterna_cli.stores.base.selection import Count
@@ -116,11 +117,17 @@ class Depth:
     rows: bool = False
     everything: bool = False
 
+    @property
+    def week(self) -> bool:
+        """Whether what the last 7 days brought is counted: one question more to every index."""
+        return self.rows
+
 
 @dataclass
 class Census:
     """``several`` is what is in more than one tenant's share, by how much too often. ``rows`` are
-    those of every table by owner, ``objects`` the tallies by bucket."""
+    those of every table by owner, ``moves`` the unfinished ones by tenant, ``objects`` the tallies
+    by bucket."""
 
     taken_at: datetime
     depth: Depth
@@ -130,6 +137,7 @@ class Census:
     rules: Rules
     shards: Sequence[ShardRecord] = ()
     placements: Mapping[str, Placement] = field(default_factory=dict)
+    moves: Mapping[str, MoveRecord] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
     nobody: dict[Nobody, Share] = field(default_factory=dict)
     several: Share = field(default_factory=Share)
@@ -192,6 +200,7 @@ def take(ctx: Context, depth: Depth, *, now: datetime | None = None) -> Census:
         around, depth, rules.load(ctx.profile.datamap.rules), now or ctx.clock()
     )
     census.shards, census.placements = _placed(ctx.deployment)
+    census.moves = _moves(ctx.deployment)
     census_points.count(around, census)
     if depth.everything:
         census_rest.count_keys(around, census)
@@ -205,6 +214,14 @@ def _placed(place: Deployment) -> tuple[Sequence[ShardRecord], Mapping[str, Plac
         return (), {}
     placements = {one.tenant: one for one in place.placement.placements()}
     return place.placement.shards(), placements
+
+
+def _moves(place: Deployment) -> Mapping[str, MoveRecord]:
+    """The moves that have not ended, by tenant."""
+    from aeterna_cli.stores.postgres_moves import PostgresMoves
+
+    found = PostgresMoves(place.profile.postgres).every_unfinished()
+    return {one.tenant: one for one in found}
 
 
 def sum_of(shares: Iterable[Share]) -> Share:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from aeterna_cli.datamap.collections import CollectionClass, classify_all
 from aeterna_cli.stores.base.placement import PointsPlace
@@ -69,7 +70,7 @@ def count(around: Surroundings, census: Census) -> None:
         step = f"counting points on {server}" if server else "counting points"
         counts = counter.count(
             around.each(step, questions, "collections"),
-            since=census.taken_at - WEEK,
+            since=census.taken_at - WEEK if census.depth.week else None,
             longer=census.taken_at - MONTH,
             stop=around.stopped,
         )
@@ -125,13 +126,17 @@ def _by_payload(
 
 
 def _placed_in(census: Census, server: str) -> Mapping[str, set[str]]:
-    """The tenants whose placement names a collection of this server."""
+    """The tenants whose placement, or whose move's target, names a collection of this server."""
     found: dict[str, set[str]] = {}
     for one in census.placements.values():
         for points in (one.primary, one.secondary):
             place = place_of(census, points) if points is not None else None
             if place is not None and place.server == server:
                 found.setdefault(place.collection, set()).add(one.tenant)
+    for move in census.moves.values():
+        target = _end(move.target)
+        if target.server == server:
+            found.setdefault(target.collection, set()).add(move.tenant)
     return found
 
 
@@ -214,16 +219,29 @@ def copies_in(found: CountedCollection, owner: Owner, copies: Mapping[str, Place
 
 
 def second_places(census: Census) -> Mapping[str, Place]:
-    """Where a running move has a tenant's points a second time. Two shard keys of one collection
-    need no care: the pass over it counts a point once."""
+    """Where an unfinished move has a tenant's points a second time: at the placement's secondary,
+    and, where there is none (yet), at the end of the move that the tenant is not served from. Two
+    shard keys of one collection need no care: the pass over it counts a point once."""
     found: dict[str, Place] = {}
+    for move in census.moves.values():
+        source, target = _end(move.source), _end(move.target)
+        placement = census.placements.get(move.tenant)
+        served = place_of(census, placement.primary) if placement else source
+        _second(found, move.tenant, served, source if served == target else target)
     for one in census.placements.values():
-        if one.secondary is None:
-            continue
-        first, second = place_of(census, one.primary), place_of(census, one.secondary)
-        if (first.server, first.collection) != (second.server, second.collection):
-            found[one.tenant] = second
+        if one.secondary is not None:
+            first, second = place_of(census, one.primary), place_of(census, one.secondary)
+            _second(found, one.tenant, first, second)
     return found
+
+
+def _end(document: Mapping[str, Any]) -> Place:
+    return Place(document["server"], document["collection"], document.get("shard_key"))
+
+
+def _second(found: dict[str, Place], tenant: str, first: Place, second: Place) -> None:
+    if (first.server, first.collection) != (second.server, second.collection):
+        found[tenant] = second
 
 
 def _ours(

@@ -28,7 +28,11 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 #: by what tenants are ordered; numbers and times begin with the largest and newest
 SORTS: dict[str, Callable[[TenantLine], Any]] = {
     "memories": lambda one: (-one.counts.memories, one.slug or ""),
-    "growth": lambda one: (-one.counts.memories_30d, -one.counts.memories_7d, one.slug or ""),
+    "growth": lambda one: (
+        -one.counts.memories_30d,
+        -(one.counts.memories_7d or 0),
+        one.slug or "",
+    ),
     "points": lambda one: (-one.counts.points, one.slug or ""),
     "rows": lambda one: (-(one.counts.rows or 0), one.slug or ""),
     "slug": lambda one: one.slug or "",

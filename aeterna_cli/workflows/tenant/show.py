@@ -274,7 +274,7 @@ def _footer(shown: Shown) -> Iterator[str]:
     yield (
         f"{found.size}: {counts.memories:,} memories ({counts.memory_points:,} points,"
         f" {counts.memory_rows:,} rows; at most {counts.memories_at_most:,}),"
-        f" {counts.memories_7d:,} of the last 7 days, {counts.memories_30d:,} of 30"
+        f" {number(counts.memories_7d)} of the last 7 days, {counts.memories_30d:,} of 30"
     )
     place = where(found.shard, found.collection)
     state = "no placement" if shown.placement is None else f"placed, {shown.placement.state}"

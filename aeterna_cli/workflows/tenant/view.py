@@ -27,7 +27,7 @@ class Counts:
     memories_at_most: int
     memory_rows: int
     memory_points: int
-    memories_7d: int
+    memories_7d: int | None
     memories_30d: int
     points: int
     point_copies: int
@@ -65,7 +65,7 @@ def counts_of(census: Census, share: Share) -> Counts:
         memories_at_most=share.memories_at_most,
         memory_rows=share.memory_rows,
         memory_points=share.memory_points,
-        memories_7d=share.week,
+        memories_7d=share.week if census.depth.week else None,
         memories_30d=share.month,
         points=share.points,
         point_copies=share.copies,
@@ -128,7 +128,7 @@ def total_lines(census: Census) -> list[TenantLine]:
     counts = replace(
         total.counts,  # the larger of two sums is not the sum of the larger ones
         memories=sum(one.memories for one in everyone),
-        memories_7d=sum(one.week for one in everyone),
+        memories_7d=sum(one.week for one in everyone) if census.depth.week else None,
         memories_30d=sum(one.month for one in everyone),
     )
     return [*lines, replace(total, counts=counts)]

@@ -3,12 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from aeterna_cli.lab.deployment import Lab
 from aeterna_cli.lab.seed.tenants import HOSTILE, tenants
+from aeterna_cli.stores.base.moves import MoveRecord
 from aeterna_cli.stores.base.placement import PointsPlace
+from aeterna_cli.stores.postgres_moves import PostgresMoves
 from tests.command_line import CommandLine
 from tests.integration.stores.qdrant_server import lab_qdrant
 from tests.integration.tenant_database import SCALE
@@ -115,6 +118,38 @@ def test_points_that_a_move_has_twice_count_once(
             assert (copy["copy"], copy["count"]) == (True, 6)
             assert held["memories-shared"]["copy"] is False
             assert shown["placement"]["secondary_shard"] == "dedicated-1"
+
+
+def test_copies_of_a_move_that_has_no_second_place_in_the_placement_count_once(
+    scratch: Scratch,
+) -> None:
+    """By contract ``maintenance`` nobody writes twice: the move's own record tells."""
+    scratch.prepare()
+    for name, collection in (("shared-1", "memories-shared"), ("dedicated-1", "dedi")):
+        scratch.collection(collection)
+        scratch.shard(name, collection)
+    first = scratch.points("memories-shared", ACME, 9)
+    scratch.points("dedi", ACME, 6, first=first)
+    moves = PostgresMoves(scratch.practice.open().profile.postgres)
+    moves.ensure_schema()
+    ends = [
+        {"shard": shard, "server": "", "collection": collection, "shard_key": None}
+        for shard, collection in (("shared-1", "memories-shared"), ("dedicated-1", "dedi"))
+    ]
+    now = datetime.now(UTC)
+    record = MoveRecord(
+        str(uuid4()), ACME, ends[0], ends[1], "maintenance", "copy", {}, {}, None, now, now
+    )
+    moves.begin(record)
+    found = by_slug(scratch)["acme-corp"]
+    assert (found["points"], found["point_copies"]) == (9, 6)
+    (mine,) = [one for one in scratch.data("classify")["tenants"] if one["id"] == ACME]
+    assert mine["advice"]["why"] == "a move is running: copy"
+    scratch.place(ACME, DEDICATED)  # switched: now the source has the copies
+    found = by_slug(scratch)["acme-corp"]
+    assert (found["points"], found["point_copies"]) == (6, 9)
+    moves.save(record, phase="complete")
+    assert by_slug(scratch)["acme-corp"]["points"] == 15
 
 
 def test_points_under_two_keys_of_one_collection_count_once(scratch: Scratch) -> None:

@@ -112,6 +112,7 @@ def test_days_left_follow_the_last_months_pace(scratch: Scratch) -> None:
     found = by_slug(data)["acme-corp"]
     assert (found["size"], found["above"], found["below"]) == ("medium", 70, 20)
     assert found["days_left"] == 20 * 30 // 60
+    assert (found["counts"]["memories_30d"], found["counts"]["memories_7d"]) == (60, None)
 
 
 def test_a_database_without_our_tables_and_without_memories_still_answers(scratch: Scratch) -> None:
