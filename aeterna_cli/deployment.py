@@ -10,7 +10,7 @@ from aeterna_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from aeterna_cli.repository.repository import Repository
-    from aeterna_cli.settings import Profile
+    from aeterna_cli.settings import Profile, QdrantSettings
     from aeterna_cli.stores.application_objects import ApplicationObjects
     from aeterna_cli.stores.base.findings import Finding
     from aeterna_cli.stores.base.keys import KeyService
@@ -155,8 +155,13 @@ class Deployment:
 
         ``UsageError('qdrant_server_unknown')`` for a name that the profile does not have.
         """
+        from aeterna_cli.stores.qdrant import QdrantServer
+
+        return self._remember(QdrantServer(self._qdrant_settings(name)))
+
+    def _qdrant_settings(self, name: str) -> "QdrantSettings":
         if not name:
-            return self.another_qdrant()
+            return self.profile.qdrant
         settings = self.profile.qdrant_servers.get(name)
         if settings is None:
             known = ", ".join(sorted(self.profile.qdrant_servers)) or "none"
@@ -166,9 +171,7 @@ class Deployment:
                 hint=f"qdrant_servers names {known}",
                 next_steps=["aeterna-cli config show"],
             )
-        from aeterna_cli.stores.qdrant import QdrantServer
-
-        return self._remember(QdrantServer(settings))
+        return settings
 
     @cached_property
     def redis(self) -> "RedisServer":
@@ -187,10 +190,11 @@ class Deployment:
         stores = self.profile.object_stores.items()
         return [self._remember(ApplicationObjects(values, name)) for name, values in stores]
 
-    def qdrant_tenants(self) -> "QdrantTenants":
+    def qdrant_tenants(self, name: str = "") -> "QdrantTenants":
+        """Counts by tenant on the server that ``qdrant_server`` means by this name."""
         from aeterna_cli.stores.qdrant_tenants import QdrantTenants
 
-        return self._remember(QdrantTenants(self.profile.qdrant))
+        return self._remember(QdrantTenants(self._qdrant_settings(name)))
 
     def redis_tenants(self) -> "RedisTenants":
         from aeterna_cli.stores.redis_tenants import RedisTenants

@@ -19,6 +19,8 @@ GROUPS = {
     "backup": "Recovery points over all stores, and the WAL between them.",
     "restore": "Back to a recovery point, or to a moment after it.",
     "datamap": "Where the data of tenants and persons lives.",
+    "tenant": "Whom the deployment serves, what each has, where it lies.",
+    "shard": "Where tenants' points lie: servers, collections, capacity.",
     "operation": "The journal of every change: look, go on, give up.",
 }
 #: commands without a group, each a module of ``commands/`` with a ``register``

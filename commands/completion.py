@@ -15,7 +15,10 @@ from aeterna_cli.options import EXIT_CODES
 
 PROGRAM = "aeterna-cli"
 #: options whose value is one of a cached list of names
-CACHED = {"--backup": "backups"}
+CACHED = {"--backup": "backups", "--shard": "shards", "--to-shard": "shards"}
+CACHED |= {"--tenant-id": "tenants", "--tenant": "tenants"}
+#: words that stand for a name of these
+ALIASES = {"backups": "latest "}
 CHOICES = {
     "--output": ("table", "json", "ndjson", "csv"),
     "-o": ("table", "json", "ndjson", "csv"),
@@ -116,7 +119,7 @@ def _bash_values(leaves: list[Leaf]) -> list[str]:
             f"    {option})",
             f"      local cache={_CACHE}",
             f'      [ -r "$cache/{kind}" ] || cache=".lab/cache"',
-            f'      local names="latest $(cat "$cache/{kind}" 2>/dev/null)"',
+            f'      local names="{ALIASES.get(kind, "")}$(cat "$cache/{kind}" 2>/dev/null)"',
             '      COMPREPLY=($(compgen -W "$names" -- "$cur"))',
             "      return ;;",
         ]
@@ -146,11 +149,12 @@ def zsh() -> str:
     for option, values in CHOICES.items():
         lines.append(f"  {option}) compadd -- {' '.join(values)}; return ;;")
     for option, kind in CACHED.items():
+        known = f'{ALIASES.get(kind, "")}${{(f)"$(cat "$cache/{kind}" 2>/dev/null)"}}'
         lines += [
             f"  {option})",
             f"    local cache={_CACHE}",
             f'    [[ -r "$cache/{kind}" ]] || cache=".lab/cache"',
-            f'    compadd -- latest ${{(f)"$(cat "$cache/{kind}" 2>/dev/null)"}}; return ;;',
+            f"    compadd -- {known}; return ;;",
         ]
     lines += [
         f"  {' | '.join(_value_options(leaves))}) _files; return ;;",
@@ -200,7 +204,9 @@ def _fish_option(option: Option, condition: str) -> str:
             words.append(f"-x -a '{' '.join(CHOICES[name])}'")
         if name in CACHED:
             cache = "(set -q XDG_CACHE_HOME; and echo $XDG_CACHE_HOME; or echo $HOME/.cache)"
-            words.append(f"-x -a 'latest (cat {cache}/aeterna-cli/*/{CACHED[name]} 2>/dev/null)'")
+            kind = CACHED[name]
+            names = f"{ALIASES.get(kind, '')}(cat {cache}/aeterna-cli/*/{kind} 2>/dev/null)"
+            words.append(f"-x -a '{names}'")
     if option.takes_value and not {*option.names} & ({*CHOICES} | {*CACHED}):
         words.append("-r -F")
     return " ".join([*words, f"-d '{_first_line(option.help)}'"])

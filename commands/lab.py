@@ -1,5 +1,6 @@
 """``aeterna-cli lab``: real servers on this machine to learn, test and drill with."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -101,3 +102,54 @@ def demo_(
     from aeterna_cli.workflows.lab import demo
 
     ctx.out.result(demo.run(ctx, scale))
+
+
+Tenants = Annotated[list[str] | None, typer.Option("--tenant", help="Slug or id; repeatable.")]
+Judged = Annotated[
+    Path | None, typer.Option("--judge", help="Judge the logs in this folder, run nothing.")
+]
+Seconds = Annotated[float | None, typer.Option("--seconds", help="None: until a signal.")]
+Contracts = Annotated[str, typer.Option("--contract", help="dual, reread, none or naive.")]
+Collection = Annotated[str | None, typer.Option("--collection", help="Else one of its own.")]
+Rate = Annotated[float | None, typer.Option("--rate", help="Writes a second; else at full speed.")]
+Delay = Annotated[float, typer.Option("--delay", help="Seconds from first to second write.")]
+Drop = Annotated[float, typer.Option("--drop", help="Share of second writes never sent.")]
+Logs = Annotated[Path | None, typer.Option("--folder", help="Where the logs go.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave its own collection there.")]
+
+
+@reading(app, "workload")
+def workload_(
+    ctx: Context,
+    *,
+    tenant: Tenants = None,
+    judge: Judged = None,
+    seconds: Seconds = None,
+    points: Annotated[int, typer.Option("--points", help="Inserted first.")] = 500,
+    dimensions: Annotated[int, typer.Option("--dimensions")] = 384,
+    contract: Contracts = "none",
+    collection: Collection = None,
+    writers: Annotated[int, typer.Option("--writers", help="Threads a tenant.")] = 2,
+    readers: Annotated[int, typer.Option("--readers", help="Threads a tenant.")] = 1,
+    rate: Rate = None,
+    delay: Delay = 0.0,
+    drop: Drop = 0.0,
+    number: Annotated[int, typer.Option("--seed", help="Another number, other data.")] = 1,
+    folder: Logs = None,
+    keep: Keep = False,
+) -> None:
+    """Write and read as an application does, then judge every point by what was acknowledged.
+
+    Example: aeterna-cli lab workload --tenant acme-corp --seconds 10
+    """
+    from aeterna_cli.workflows.lab import workload
+
+    if judge is not None:
+        ctx.out.result(workload.judge(ctx, judge))
+        return
+    wanted = workload.Options(
+        tenant or (), seconds=seconds, points=points, dimensions=dimensions, contract=contract,
+        collection=collection, writers=writers, readers=readers, rate=rate, delay=delay, drop=drop,
+        seed=number, folder=folder, keep=keep,
+    )  # fmt: skip
+    ctx.out.result(workload.run(ctx, wanted))

@@ -5,7 +5,7 @@ _aeterna_cli() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="${COMP_WORDS[i]}"
     case "$path $word" in
-      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " doctor" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify") path="$path $word" ;;
+      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " datamap" | " datamap check" | " datamap show" | " doctor" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " lab workload" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify" | " shard" | " shard add" | " shard drain" | " shard list" | " shard remove" | " tenant" | " tenant classify" | " tenant list" | " tenant migrate" | " tenant migration" | " tenant migration cancel" | " tenant migration complete" | " tenant migration cutover" | " tenant migration rollback" | " tenant migration status" | " tenant migration verify" | " tenant show") path="$path $word" ;;
     esac
   done
   case "$prev" in
@@ -18,13 +18,37 @@ _aeterna_cli() {
       local names="latest $(cat "$cache/backups" 2>/dev/null)"
       COMPREPLY=($(compgen -W "$names" -- "$cur"))
       return ;;
-    --allow-skew | --at | --break-glass | --change | --confirm | --data-dir | --environment | --forget | --identity-file | --into | --keep-last | --label | --lsn | --minimum | --name | --note | --profile | --purpose | --rate-limit | --reason | --scale | --seed | --window-days | --without | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --shard)
+      local cache="${XDG_CACHE_HOME:-$HOME/.cache}/aeterna-cli/${AETERNA_PROFILE:-lab}"
+      [ -r "$cache/shards" ] || cache=".lab/cache"
+      local names="$(cat "$cache/shards" 2>/dev/null)"
+      COMPREPLY=($(compgen -W "$names" -- "$cur"))
+      return ;;
+    --to-shard)
+      local cache="${XDG_CACHE_HOME:-$HOME/.cache}/aeterna-cli/${AETERNA_PROFILE:-lab}"
+      [ -r "$cache/shards" ] || cache=".lab/cache"
+      local names="$(cat "$cache/shards" 2>/dev/null)"
+      COMPREPLY=($(compgen -W "$names" -- "$cur"))
+      return ;;
+    --tenant-id)
+      local cache="${XDG_CACHE_HOME:-$HOME/.cache}/aeterna-cli/${AETERNA_PROFILE:-lab}"
+      [ -r "$cache/tenants" ] || cache=".lab/cache"
+      local names="$(cat "$cache/tenants" 2>/dev/null)"
+      COMPREPLY=($(compgen -W "$names" -- "$cur"))
+      return ;;
+    --tenant)
+      local cache="${XDG_CACHE_HOME:-$HOME/.cache}/aeterna-cli/${AETERNA_PROFILE:-lab}"
+      [ -r "$cache/tenants" ] || cache=".lab/cache"
+      local names="$(cat "$cache/tenants" 2>/dev/null)"
+      COMPREPLY=($(compgen -W "$names" -- "$cur"))
+      return ;;
+    --allow | --allow-skew | --at | --break-glass | --capacity | --change | --class | --collection | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --environment | --folder | --forget | --from | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --mode | --name | --note | --points | --profile | --purpose | --rate | --rate-limit | --readers | --reason | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$path" in
-    "") COMPREPLY=($(compgen -W "backup config doctor lab operation repository restore --help --version" -- "$cur")) ;;
+    "") COMPREPLY=($(compgen -W "backup config datamap doctor lab operation repository restore shard tenant --help --version" -- "$cur")) ;;
     " backup") COMPREPLY=($(compgen -W "create list prune show verify wal --help" -- "$cur")) ;;
-    " backup create") COMPREPLY=($(compgen -W "--change --debug --digests --dry-run --help --label --no-digests --note --output --profile --quiet --rate-limit --reason --store --yes -o -p -q -y" -- "$cur")) ;;
-    " backup list") COMPREPLY=($(compgen -W "--all --debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " backup create") COMPREPLY=($(compgen -W "--change --debug --digests --dry-run --help --label --no-digests --note --output --profile --quiet --rate-limit --reason --store --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " backup list") COMPREPLY=($(compgen -W "--all --debug --help --output --profile --quiet --tenant-id -o -p -q" -- "$cur")) ;;
     " backup prune") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --keep-last --minimum --output --profile --quiet --reason --window-days --yes -o -p -q -y" -- "$cur")) ;;
     " backup show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " backup verify") COMPREPLY=($(compgen -W "--debug --help --identity-file --output --profile --quiet --restore -o -p -q" -- "$cur")) ;;
@@ -36,15 +60,19 @@ _aeterna_cli() {
     " config pin") COMPREPLY=($(compgen -W "--change --debug --dry-run --forget --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " config show") COMPREPLY=($(compgen -W "--debug --help --origin --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " config test") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " datamap") COMPREPLY=($(compgen -W "check show --help" -- "$cur")) ;;
+    " datamap check") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " datamap show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --store --table -o -p -q" -- "$cur")) ;;
     " doctor") COMPREPLY=($(compgen -W "--debug --grants --help --output --profile --purpose --quiet -o -p -q" -- "$cur")) ;;
-    " lab") COMPREPLY=($(compgen -W "demo down env reset seed status up --help" -- "$cur")) ;;
+    " lab") COMPREPLY=($(compgen -W "demo down env reset seed status up workload --help" -- "$cur")) ;;
     " lab demo") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --scale -o -p -q" -- "$cur")) ;;
     " lab down") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " lab env") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " lab reset") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
-    " lab seed") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --scale --seed -o -p -q" -- "$cur")) ;;
+    " lab seed") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --scale --schema --seed --tenants -o -p -q" -- "$cur")) ;;
     " lab status") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " lab up") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --without -o -p -q" -- "$cur")) ;;
+    " lab workload") COMPREPLY=($(compgen -W "--collection --contract --debug --delay --dimensions --drop --folder --help --judge --keep --output --points --profile --quiet --rate --readers --seconds --seed --tenant --writers -o -p -q" -- "$cur")) ;;
     " operation") COMPREPLY=($(compgen -W "abort list resume show --help" -- "$cur")) ;;
     " operation abort") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " operation list") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --unfinished -o -p -q" -- "$cur")) ;;
@@ -53,9 +81,26 @@ _aeterna_cli() {
     " repository") COMPREPLY=($(compgen -W "init --help" -- "$cur")) ;;
     " repository init") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
     " restore") COMPREPLY=($(compgen -W "plan run verify --help" -- "$cur")) ;;
-    " restore plan") COMPREPLY=($(compgen -W "--allow-skew --at --backup --data-dir --debug --help --identity-file --into --lsn --name --output --profile --quiet --store -o -p -q" -- "$cur")) ;;
-    " restore run") COMPREPLY=($(compgen -W "--allow-skew --at --backup --break-glass --change --confirm --data-dir --debug --dry-run --help --identity-file --into --lsn --name --output --profile --quiet --reason --store --yes -o -p -q -y" -- "$cur")) ;;
+    " restore plan") COMPREPLY=($(compgen -W "--allow-skew --at --backup --data-dir --debug --help --identity-file --into --lsn --mode --name --output --profile --quiet --store --tenant-id -o -p -q" -- "$cur")) ;;
+    " restore run") COMPREPLY=($(compgen -W "--allow-skew --at --backup --break-glass --change --confirm --data-dir --debug --dry-run --help --identity-file --into --lsn --mode --name --output --profile --quiet --reason --store --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
     " restore verify") COMPREPLY=($(compgen -W "--backup --debug --help --identity-file --into --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " shard") COMPREPLY=($(compgen -W "add drain list remove --help" -- "$cur")) ;;
+    " shard add") COMPREPLY=($(compgen -W "--capacity --change --collection --create-like --debug --dry-run --help --output --profile --quiet --reason --server --shard-key --yes -o -p -q -y" -- "$cur")) ;;
+    " shard drain") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --undo --yes -o -p -q -y" -- "$cur")) ;;
+    " shard list") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " shard remove") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant") COMPREPLY=($(compgen -W "classify list migrate migration show --help" -- "$cur")) ;;
+    " tenant classify") COMPREPLY=($(compgen -W "--debug --exit-code --help --medium --output --profile --quiet --small -o -p -q" -- "$cur")) ;;
+    " tenant list") COMPREPLY=($(compgen -W "--all-stores --class --debug --help --limit --output --profile --quiet --sort --status -o -p -q" -- "$cur")) ;;
+    " tenant migrate") COMPREPLY=($(compgen -W "--allow --change --debug --dry-run --from --help --output --profile --quiet --reason --tenant-id --to-shard --wait --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration") COMPREPLY=($(compgen -W "cancel complete cutover rollback status verify --help" -- "$cur")) ;;
+    " tenant migration cancel") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration complete") COMPREPLY=($(compgen -W "--break-glass --change --confirm --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration cutover") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration rollback") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migration status") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --tenant-id -o -p -q" -- "$cur")) ;;
+    " tenant migration verify") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --tenant-id -o -p -q" -- "$cur")) ;;
   esac
 }
 complete -F _aeterna_cli aeterna-cli

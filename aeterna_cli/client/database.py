@@ -75,6 +75,11 @@ class Control:
         self._registers = registers
         self._connection: Any = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is kept, which may have been cut meanwhile."""
+        return self._connection is not None
+
     def acknowledge(self, honoured: Mapping[str, int]) -> None:
         """Committed when this returns. Nothing at all where the contract asks for none."""
         if self._registers and honoured:
@@ -132,19 +137,33 @@ class Locks:
     def take(self, tenant: str, wait: float) -> tuple[Any, Placement | None]:
         """The connection whose open transaction holds the row (and the tenant's gate), and the
         row. ``HeldTooLong`` after ``wait`` seconds of waiting for a change."""
+        return self._asked(self._query(tenant, wait))
+
+    def look(self, tenant: str) -> Placement | None:
+        """The row as it is committed now, without waiting for anybody."""
+        from psycopg import sql
+
+        query = sql.SQL("SELECT {} FROM aeterna_ops.tenant_placement WHERE tenant = {}").format(
+            sql.SQL(COLUMNS), sql.Literal(tenant)
+        )
+        connection, placement = self._asked(query)
+        self._keep(connection)
+        return placement
+
+    def _asked(self, query: Any) -> tuple[Any, Placement | None]:
         import psycopg
 
         for fresh in (False, True):  # a kept connection may have been cut while nobody looked
             connection = self._get(fresh)
             try:
-                cursor = connection.execute(self._query(tenant, wait))
+                cursor = connection.execute(query)
                 while cursor.nextset():
                     pass
                 row = cursor.fetchone()
                 return connection, placement_of(row) if row else None
             except psycopg.errors.LockNotAvailable as error:
                 self.release(connection)
-                raise HeldTooLong(f"writes of {tenant} were held for {wait:.3g} s") from error
+                raise HeldTooLong("a change of the placement took longer than the bound") from error
             except psycopg.Error as error:
                 connection.close()
                 if fresh or not isinstance(error, psycopg.OperationalError):
@@ -160,8 +179,7 @@ class Locks:
         except psycopg.Error:
             connection.close()
             return False
-        with self._guard:
-            self._idle.append(connection)
+        self._keep(connection)
         return True
 
     def close(self) -> None:
@@ -170,6 +188,10 @@ class Locks:
         for connection in connections:
             with suppress(Exception):
                 connection.close()
+
+    def _keep(self, connection: Any) -> None:
+        with self._guard:
+            self._idle.append(connection)
 
     def _get(self, fresh: bool) -> Any:
         with self._guard:

@@ -101,21 +101,31 @@ class Keeping:
             with self.changed:
                 if all(self.route(name).as_of >= asked for name in tenants):
                     return
-                began = self._clock()
-                honoured = self._honoured(tenants)
-            self._acknowledge(honoured)
-            rows = self._control.read(tenants)
-            with self.changed:
-                ended = self._clock()
-                for name in tenants:
-                    self.route(name).read(rows.get(name), began, ended, self._ttl)
-                newer = {
-                    name: epoch
-                    for name, epoch in self._honoured(tenants).items()
-                    if epoch != honoured[name]
-                }
-                self.changed.notify_all()
-            self._acknowledge(newer)
+            kept = self._control.connected
+            try:
+                self._ask(tenants)
+            except PlacementUnavailable:
+                if not kept:
+                    raise
+                self._ask(tenants)  # it was cut while nobody looked
+
+    def _ask(self, tenants: list[str]) -> None:
+        with self.changed:
+            began = self._clock()
+            honoured = self._honoured(tenants)
+        self._acknowledge(honoured)
+        rows = self._control.read(tenants)
+        with self.changed:
+            ended = self._clock()
+            for name in tenants:
+                self.route(name).read(rows.get(name), began, ended, self._ttl)
+            newer = {
+                name: epoch
+                for name, epoch in self._honoured(tenants).items()
+                if epoch != honoured[name]
+            }
+            self.changed.notify_all()
+        self._acknowledge(newer)
 
     def _honoured(self, tenants: Iterable[str]) -> dict[str, int]:
         return {name: self.route(name).honoured for name in tenants}

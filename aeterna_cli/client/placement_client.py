@@ -90,20 +90,26 @@ class PlacementClient:
         return self._dual(tenant) if self.contract == "dual" else self._reread(tenant)
 
     def reading(self, tenant: str) -> PointsPlace | None:
-        """Where to read now, None for the application's default. Never waits for a held state;
-        asks PostgreSQL only where what is known is older than ``route_ttl``, and is then
-        ``PlacementUnavailable`` where that does not answer."""
+        """Where to read now, None for the application's default. Never waits for a held state.
+
+        Contract ``dual`` asks PostgreSQL only where what is known is older than ``route_ttl``,
+        contract ``reread`` every time: the old place is not written any more after a switch.
+        ``PlacementUnavailable`` where PostgreSQL is asked and does not answer.
+        """
         tenant = self._checked(tenant)
-        while True:
+        placement = self._cached(tenant) if self.contract == "dual" else self._locks.look(tenant)
+        return placement.primary if placement else None
+
+    def _cached(self, tenant: str) -> Placement | None:
+        for asked in (False, True):
+            if asked:
+                self._keeping.refresh([tenant])
             with self._keeping.changed:
                 route = self._keeping.route(tenant)
                 route.used = self._clock()
                 if route.fresh(route.used, self.route_ttl):
-                    return route.placement.primary if route.placement else None
-            self._keeping.refresh([tenant])
-            with self._keeping.changed:
-                if not route.fresh(self._clock(), self.route_ttl):
-                    raise PlacementUnavailable("PostgreSQL answers slower than route_ttl")
+                    return route.placement
+        raise PlacementUnavailable("PostgreSQL answers slower than route_ttl")
 
     def _checked(self, tenant: str) -> str:
         if os.getpid() != self._process:

@@ -25,6 +25,8 @@ Kind = Literal[
 ]
 KINDS = ("shared", "tenant", "codesearch", "ours", "infrastructure")
 _INDEXED = ("keyword", "uuid")
+#: replica states that answer reads (the server's replica_set_state)
+_READABLE = frozenset({"Active", "ActiveRead", "ReshardingScaleDown"})
 _LOSSY = "codesearch_"
 
 
@@ -51,7 +53,8 @@ class CollectionClass:
     """What one collection is. ``tenants``: whom it is or may be of, for ``shared`` nobody.
 
     ``indexed``: the tenant field has a payload index, so that a filter on it is cheap and strict
-    mode allows it. ``shard_keys`` is ``(None,)`` without custom sharding.
+    mode allows it. ``shard_keys`` is ``(None,)`` without custom sharding; ``readable_keys`` leaves
+    out those that are still being filled, or have no replica that answers.
     """
 
     collection: str
@@ -65,6 +68,7 @@ class CollectionClass:
     indexed: bool
     created_indexed: bool
     shard_keys: tuple[ShardKey | None, ...]
+    readable_keys: tuple[ShardKey | None, ...]
     vector_bytes: int
     most_asked: int
 
@@ -205,7 +209,7 @@ def _question(found: CollectionClass) -> PointsQuestion:
         created=found.created,
         indexed=found.indexed,
         created_indexed=found.created_indexed,
-        shard_keys=found.shard_keys,
+        shard_keys=found.readable_keys,
         vector_bytes=found.vector_bytes,
         most_asked=found.most_asked,
     )
@@ -280,6 +284,7 @@ def _class(
         indexed=_type(schema, field) in _INDEXED,
         created_indexed=_type(schema, created) == "integer",
         shard_keys=described.shard_keys(),
+        readable_keys=_readable(described),
         vector_bytes=vector_bytes(described.config),
         most_asked=_most_asked(described.config),
     )
@@ -287,6 +292,15 @@ def _class(
 
 def _type(schema: Mapping[str, Any], field: str) -> str:
     return str((schema.get(field) or {}).get("data_type", ""))
+
+
+def _readable(described: CollectionDescription) -> tuple[ShardKey | None, ...]:
+    silent = {
+        shard.key
+        for shard in described.shards
+        if shard.key is not None and not {one.state for one in shard.replicas} & _READABLE
+    }
+    return tuple(key for key in described.shard_keys() if key not in silent)
 
 
 def _most_asked(config: Mapping[str, Any]) -> int:

@@ -6,12 +6,13 @@ name at its separators: a value may hold separators, quotes, ``*`` or ``%`` itse
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from aeterna_cli.datamap.known import KnownTenants, each_once, encoded
 
 TENANT = "{tenant}"
+LONGEST = 1024  # bytes
 _WORD = re.compile(r"\{([a-z_]+)(\*?)\}")
 
 
@@ -62,15 +63,12 @@ class Pattern:
     def has_tenant(self) -> bool:
         return len(self._pieces) > 1
 
-    @property
-    def begins_with_tenant(self) -> bool:
-        return self.has_tenant and self.text.startswith(TENANT)
-
     def fit(self, name: bytes, known: KnownTenants) -> Fit | None:
         """How this pattern fits; None where it does not.
 
         A pattern of nothing but a tenant and separators fits known tenants only: it would fit
-        everything otherwise.
+        everything otherwise. So does every pattern where the name is longer than ``LONGEST``: to
+        cut such a name in every possible way takes seconds, and it may come from anybody.
         """
         if not name.startswith(self.head):
             return None
@@ -79,7 +77,7 @@ class Pattern:
         found = each_once(who for owners in self._readings(name, known) for who in owners)
         if found:
             return Fit(found)
-        if self.weight and self._anyone.fullmatch(name):
+        if self.weight and len(name) <= LONGEST and self._anyone.fullmatch(name):
             return Fit(())
         return None
 
@@ -94,9 +92,18 @@ class Pattern:
     def _readings(self, name: bytes, known: KnownTenants) -> Iterator[tuple[str, ...]]:
         """Each way to read the name with known tenants in every place, all being the same one."""
         first, *others = self._pieces
-        for start in range(len(name) + 1) if first.groups else [len(self.head)]:
+        for start in self._starts(name, known):
             if first.fullmatch(name, 0, start):
                 yield from self._after(name, start, others, known, None)
+
+    def _starts(self, name: bytes, known: KnownTenants) -> Iterable[int]:
+        """Where the first tenant may begin; near the end where it is the last free part."""
+        first, *others = self._pieces
+        if not first.groups:
+            return [len(self.head)]
+        if len(others) == 1 and not others[0].groups:
+            return range(max(0, len(name) - len(self._leads[0]) - known.longest), len(name))
+        return range(len(name))
 
     def _after(
         self,
@@ -117,7 +124,8 @@ class Pattern:
                 if piece.fullmatch(name, end):
                     yield tuple(owners)
                 continue
-            for stop in range(end + 1, len(name) + 1):
+            lead = end + len(self._leads[-len(pieces)])
+            for stop in range(lead, len(name)) if piece.groups else [lead]:
                 if piece.fullmatch(name, end, stop):
                     yield from self._after(name, stop, others, known, owners)
 

@@ -160,6 +160,8 @@ def _soft(
             match: Match = "uuid5" if target.derived else _match(column.type, theirs.type)
             unique = parent.identifies([target.column])
             when = reference.when_null
+            if when in TENANT_COLUMNS and when not in table.by_name:
+                when = None  # an older version of the platform, where no row names its tenant
             if when is None or when in table.by_name:
                 own, other = (column.name,), (theirs.name,)
                 yield Step(own, parent.label, other, match, unique, False, when, by_rule=True)

@@ -149,7 +149,8 @@ def add_rule(label: str) -> str:
 def _of_rule(catalogue: Catalogue, table: CatalogueTable, rule: TableRule) -> Iterator[Finding]:
     """A rule for a table that is not there is fine; one for a column that is not there is not."""
     named = [*rule.tenant_columns, *(one.column for one in rule.references)]
-    named += [one.when_null for one in rule.references if one.when_null is not None]
+    guards = [one.when_null for one in rule.references if one.when_null is not None]
+    named += [one for one in guards if one not in TENANT_COLUMNS]
     named += [one.column for one in rule.subjects]
     missing = [f"{table.label}.{name}" for name in named if name not in table.by_name]
     for reference in rule.references:

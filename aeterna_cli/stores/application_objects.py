@@ -1,7 +1,8 @@
 """The application's own buckets: what lies there, whose it is, and reading and writing it.
 
 Not the repository's ``ObjectStore``: the application chooses the names, so any name that S3 allows
-must work. Only the current versions of a versioned bucket are seen.
+must work. Only the current versions of a versioned bucket are seen. SeaweedFS stores a name with a
+backslash under one with a slash in its place (measured): such an object is found under that name.
 """
 
 import io
@@ -57,12 +58,14 @@ class ApplicationObjects:
         name: str,
         *,
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
+        page: int = 1000,
     ) -> None:
-        self.name = name
+        self.name, self._page_keys = name, page
         self._settings, self._backoff = settings, backoff
         self._bucket, prefix = split_url(settings.url)
         self._below = f"{prefix}/" if prefix else ""
         self._opened: Any = None
+        self._bucket_seen = False
 
     @property
     def description(self) -> str:
@@ -128,7 +131,9 @@ class ApplicationObjects:
         ``ConflictError('object_exists')`` where the key is taken, unless ``replace``. The bucket
         must exist: none is made.
         """
-        retried(self._ask_bucket, self._backoff)
+        if not self._bucket_seen:  # SeaweedFS makes a missing bucket at the first PUT
+            retried(self._ask_bucket, self._backoff)
+            self._bucket_seen = True
         return self._replace(key, source) if replace else self._create(key, source)
 
     def delete(self, keys: Iterable[str]) -> int:
@@ -196,7 +201,8 @@ class ApplicationObjects:
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The pages of a listing, each retried on its own: one lost page would be lost data."""
-        request = {"Bucket": self._bucket, "Prefix": self._below + prefix}
+        request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._below + prefix}
+        request["MaxKeys"] = self._page_keys
         while True:
             found = retried(partial(self._page, request), self._backoff)
             yield found

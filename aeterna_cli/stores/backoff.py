@@ -30,17 +30,28 @@ class Backoff:
             yield random.uniform(longest / 2, longest)  # noqa: S311 - jitter, not a secret
 
 
+#: the longest that a server's Retry-After is obeyed, in seconds
+LONGEST_RETRY_AFTER = 30.0
+
+
+def _asked(error: TransientError) -> float:
+    """How long the server asked us to wait."""
+    return min(float(error.details.get("retry_after", 0)), LONGEST_RETRY_AFTER)
+
+
 def retried(
     call: Callable[[], T], backoff: Backoff, *, stopping: threading.Event | None = None
 ) -> T:
     """What ``call`` returns, tried again after each ``TransientError``; the last one is raised.
 
-    Only for calls that may be repeated. Once ``stopping`` is set there is no further attempt.
+    Only for calls that may be repeated. A pause is never shorter than the server asked for. Once
+    ``stopping`` is set there is no further attempt.
     """
-    for pause in backoff.pauses():
+    for shortest in backoff.pauses():
         try:
             return call()
-        except TransientError:
+        except TransientError as error:
+            pause = max(shortest, _asked(error))
             if stopping is None:
                 time.sleep(pause)
             elif stopping.wait(pause):

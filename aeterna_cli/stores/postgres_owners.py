@@ -35,6 +35,10 @@ from aeterna_cli.stores.postgres_selection import (
 #: rows that name nobody
 Owners = Mapping[str | None, Count]
 
+# names of ours among the table's own columns, which may be called anything else
+_KINDS = sql.Identifier("aeterna kinds of rows")
+_NUMBER, _ROWS, _BYTES = (sql.Identifier(f"aeterna {name}") for name in ("number", "rows", "bytes"))
+
 
 def count_by_owner(
     connection: Connection,
@@ -121,34 +125,35 @@ class _Counter:
     # -- perhaps several
 
     def _several(self, place: sql.Identifier, selection: Selection) -> Iterable[tuple[Any, ...]]:
-        """Every option's rows with its owners; what is twice there is one."""
-        pairs = sql.SQL(" UNION ALL ").join(self._pairs(place, selection))
-        distinct = sql.SQL(
-            "SELECT o.part, o.place, min(o.size) AS size, coalesce(n.tenant, o.owner) AS owner"
-            " FROM ({}) AS o LEFT JOIN ({}) AS n ON n.value = o.owner"
-            " WHERE o.owner IS NOT NULL GROUP BY 1, 2, 4"
-        ).format(pairs, self._names())
+        """One pass brings the rows down to the values that decide, with their number; owners are
+        looked up for those. An owner that two options name counts once."""
+        pairs = sql.SQL(" UNION ALL ").join(
+            sql.SQL(
+                "SELECT t.{number} AS place, {owner} AS owner FROM {kinds} AS t {joins}"
+            ).format(number=_NUMBER, kinds=_KINDS, owner=owner, joins=joins)
+            for owner, joins in (self._owner_relation(one, "t") for one in options(selection))
+        )
         query = sql.SQL(
-            "WITH pairs AS MATERIALIZED ({distinct})"
-            " SELECT owner, count(*), sum(size) FROM pairs GROUP BY 1"
-            " UNION ALL SELECT NULL, count(*), {size} FROM {place} AS t"
-            " WHERE NOT EXISTS (SELECT FROM pairs WHERE part = t.tableoid AND place = t.ctid)"
-            " HAVING count(*) > 0"
-        ).format(distinct=distinct, size=self._size(), place=place)
+            "WITH {kinds} AS MATERIALIZED (SELECT *, row_number() OVER () AS {number} FROM"
+            " (SELECT {columns}, count(*) AS {rows}, {size} AS {bytes} FROM {place} AS t"
+            " GROUP BY {columns}) AS grouped),"
+            " owners AS MATERIALIZED (SELECT DISTINCT o.place, coalesce(n.tenant, o.owner) AS owner"
+            " FROM ({pairs}) AS o LEFT JOIN ({names}) AS n ON n.value = o.owner"
+            " WHERE o.owner IS NOT NULL)"
+            " SELECT o.owner, sum(k.{rows})::bigint, sum(k.{bytes})"
+            " FROM {kinds} AS k LEFT JOIN owners AS o ON o.place = k.{number} GROUP BY 1"
+        ).format(
+            kinds=_KINDS,
+            number=_NUMBER,
+            rows=_ROWS,
+            bytes=_BYTES,
+            columns=sql.SQL(", ").join(identifier("t", one) for one in _deciding(selection)),
+            size=self._size(),
+            place=place,
+            pairs=pairs,
+            names=self._names(),
+        )
         return self._run(query)
-
-    def _pairs(self, place: sql.Identifier, selection: Selection) -> list[sql.Composable]:
-        made: list[sql.Composable] = []
-        for option in options(selection):
-            owner, joins = self._owner_relation(option, "t")
-            one = "pg_column_size(t.*)" if self._sizes else "0"
-            made.append(
-                sql.SQL(
-                    "SELECT t.tableoid AS part, t.ctid AS place, {} AS size, {} AS owner"
-                    " FROM {} AS t {}"
-                ).format(sql.SQL(one), owner, place, joins)
-            )
-        return made
 
     def _owner_relation(
         self, option: Selection, alias: str
@@ -238,6 +243,19 @@ def options(selection: Selection) -> Iterable[Selection]:
     if isinstance(selection, AnyOf):
         return [one for option in selection.options for one in options(option)]
     return [selection]
+
+
+def _deciding(selection: Selection) -> Iterable[str]:
+    """The columns of the table itself that its selection looks at."""
+    found: dict[str, None] = {}
+    for one in options(selection):
+        if isinstance(one, TenantColumn):
+            found[one.column] = None
+        elif isinstance(one, Reference):
+            found |= dict.fromkeys(one.columns)
+            if one.when_null is not None:
+                found[one.when_null] = None
+    return found
 
 
 def _tenant_of(connection: Connection, root: TenantTable) -> Mapping[str | None, str]:

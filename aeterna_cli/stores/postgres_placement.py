@@ -210,20 +210,26 @@ class PostgresPlacement:
             _limit(connection, until)
             connection.execute(_CLOSE_GATE, (tenant,))
             _limit(connection, until)
-            if expected_epoch is None:
-                row = connection.execute(_INSERT, (tenant, *places, state, operation)).fetchone()
-            else:
-                values = (*places, state, operation, tenant, expected_epoch)
-                row = connection.execute(_UPDATE, values).fetchone()
-            if row is None:
-                self._expect(connection, tenant, expected_epoch)
-                raise faults.placement_changed(tenant, expected_epoch, None)
-            made = placement_of(row)
-            connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, made.news))
-            return made
+            values = (*places, state, operation)
+            return self._write(connection, tenant, expected_epoch, values)
 
         with faults.of_a_change(tenant, names, lock_timeout):
             return self._in_transaction(attempt, unknown=faults.placement_unknown(tenant))
+
+    def _write(
+        self, connection: Connection, tenant: str, epoch: int | None, values: tuple[Any, ...]
+    ) -> Placement:
+        """The row and the news of it, in the open transaction."""
+        if epoch is None:
+            row = connection.execute(_INSERT, (tenant, *values)).fetchone()
+        else:
+            row = connection.execute(_UPDATE, (*values, tenant, epoch)).fetchone()
+        if row is None:
+            self._expect(connection, tenant, epoch)
+            raise faults.placement_changed(tenant, epoch, None)
+        made = placement_of(row)
+        connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, made.news))
+        return made
 
     @staticmethod
     def _expect(connection: Connection, tenant: str, epoch: int | None) -> None:
@@ -316,7 +322,10 @@ class PostgresPlacement:
                 connection.close()
                 continue
             return connection
-        return connect(self.settings)
+        connection = connect(self.settings)
+        # whatever the server's default is: a change must see what was committed before its turn
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        return connection
 
 
 def _close_all(connections: list[Connection]) -> None:

@@ -25,13 +25,15 @@ END $aeterna$;
 -- names the recovery point; both functions are granted in this database only
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {user};
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {user};
--- its own schema for the recovery point's marker; nothing of the application's is written
+-- its own schema for the recovery point's marker, shards and placements; nothing of the
+-- application's is written
 CREATE SCHEMA IF NOT EXISTS aeterna_ops;
 GRANT CREATE ON SCHEMA aeterna_ops TO {user};
-DO $aeterna$ BEGIN
-  IF to_regclass('aeterna_ops.recovery_marker') IS NOT NULL THEN
-    EXECUTE format('GRANT INSERT, UPDATE ON aeterna_ops.recovery_marker TO %I', {name});
-  END IF;
+DO $aeterna$ DECLARE ours name; BEGIN
+  FOR ours IN SELECT relname FROM pg_catalog.pg_class
+    WHERE relnamespace = 'aeterna_ops'::regnamespace AND relkind = 'r' LOOP
+    EXECUTE format('GRANT INSERT, UPDATE, DELETE ON aeterna_ops.%I TO %I', ours, {name});
+  END LOOP;
 END $aeterna$;
 """
 _ROLE = """\

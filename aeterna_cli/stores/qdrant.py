@@ -125,6 +125,38 @@ class QdrantServer:
         """Everything that shard snapshots leave out, of every collection, our own included."""
         return qdrant_describe.describe_all(self._http)
 
+    def collections(self) -> tuple[str, ...]:
+        """The names of all collections, without aliases."""
+        return qdrant_describe.collection_names(self._http)
+
+    def collection(self, name: str) -> CollectionDescription | None:
+        """As ``describe``, of one collection; None where no collection, or only an alias, is."""
+        if not qdrant_restore.exists(self._http, name):
+            return None
+        return qdrant_describe.describe_collection(self._http, name, {})
+
+    def aliases(self) -> Mapping[str, str]:
+        """Every alias and the collection that it points to."""
+        return qdrant_restore.aliases(self._http)
+
+    def count(
+        self, collection: str, shard_key: ShardKey | None, matching: dict[str, Any] | None = None
+    ) -> int:
+        """How many points there are, exactly; ``matching`` is a filter of the server's."""
+        return qdrant_describe.exact_count(self._http, collection, shard_key, matching)
+
+    def make_like(self, description: CollectionDescription) -> None:
+        """An empty collection of this description is there, with its indexes, keys and strict mode.
+
+        One that is there keeps its configuration and points: only payload indexes are added. So
+        the call may be repeated after a crash.
+        """
+        if qdrant_restore.exists(self._http, description.name):
+            qdrant_restore.make_indexes(self._http, description)
+        else:
+            qdrant_restore.create(self._http, description, replace=False)
+        qdrant_restore.set_strict_mode(self._http, description)
+
     def capture_shard(
         self, collection: str, shard_id: int
     ) -> AbstractContextManager[Iterator[bytes]]:

@@ -81,23 +81,31 @@ def shards_of(cluster: dict[str, Any]) -> tuple[ShardDescription, ...]:
     )
 
 
-def exact_count(http: QdrantHttp, collection: str, shard_key: ShardKey | None) -> int:
+def exact_count(
+    http: QdrantHttp,
+    collection: str,
+    shard_key: ShardKey | None,
+    matching: dict[str, Any] | None = None,
+) -> int:
     """A count over several keys counts a point once per key: ask key by key."""
     body: dict[str, Any] = {"exact": True}
+    if matching is not None:
+        body["filter"] = matching
     if shard_key is not None:
         body["shard_key"] = shard_key
     return int(http.call("POST", f"/collections/{part(collection)}/points/count", body)["count"])
 
 
-def describe_collection(
+def outline_collection(
     http: QdrantHttp, name: str, aliases: dict[str, list[str]]
 ) -> CollectionDescription:
+    """A description without its points (0): cheap, and given while a shard may not be read."""
     answer = http.call("GET", f"/collections/{part(name)}")
     schema = {
         field: {key: value for key, value in entry.items() if key != "points"}
         for field, entry in (answer.get("payload_schema") or {}).items()
     }
-    description = CollectionDescription(
+    return CollectionDescription(
         name=name,
         config=answer["config"],
         payload_schema=schema,
@@ -106,19 +114,37 @@ def describe_collection(
         points=0,
         status=str(answer["status"]),
     )
+
+
+def describe_collection(
+    http: QdrantHttp, name: str, aliases: dict[str, list[str]]
+) -> CollectionDescription:
+    description = outline_collection(http, name, aliases)
     points = sum(exact_count(http, name, key) for key in description.shard_keys())
     return CollectionDescription(**{**vars(description), "points": points})
 
 
 def describe_all(http: QdrantHttp) -> list[CollectionDescription]:
     """Every collection. One that is dropped meanwhile is left out."""
+    return _each(http, describe_collection)
+
+
+def outline_all(http: QdrantHttp) -> list[CollectionDescription]:
+    """As ``describe_all``, without points."""
+    return _each(http, outline_collection)
+
+
+def _each(
+    http: QdrantHttp,
+    describe: Callable[[QdrantHttp, str, dict[str, list[str]]], CollectionDescription],
+) -> list[CollectionDescription]:
     aliases: dict[str, list[str]] = {}
     for entry in http.call("GET", "/aliases")["aliases"]:
         aliases.setdefault(entry["collection_name"], []).append(entry["alias_name"])
     found = []
     for name in collection_names(http):
         try:
-            found.append(describe_collection(http, name, aliases))
+            found.append(describe(http, name, aliases))
         except AeternaError as error:
             if error.details.get("status") != 404 or name in collection_names(http):
                 raise

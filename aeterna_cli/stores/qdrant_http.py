@@ -174,7 +174,11 @@ class QdrantHttp:
             )
             answer = self._connection().send(request)
         if answer.status_code != 200:
-            raise error_of(answer.status_code, answer.content, what, self.description)
+            error = error_of(answer.status_code, answer.content, what, self.description)
+            asked = answer.headers.get("retry-after", "")
+            if asked.isdecimal():
+                error.details["retry_after"] = int(asked)
+            raise error
         try:
             document = orjson.loads(answer.content)
         except ValueError as error:

@@ -75,7 +75,7 @@ def exists(http: QdrantHttp, name: str) -> bool:
     return any(entry["name"] == name for entry in answer["collections"])
 
 
-def _aliases(http: QdrantHttp) -> dict[str, str]:
+def aliases(http: QdrantHttp) -> dict[str, str]:
     """Every alias and the collection that it points to."""
     found = http.call("GET", "/aliases")["aliases"]
     return {entry["alias_name"]: entry["collection_name"] for entry in found}
@@ -91,7 +91,7 @@ def create(http: QdrantHttp, description: CollectionDescription, *, replace: boo
         )
     if description.custom_sharding:
         _refuse_layout(http, description)
-    aliased = _aliases(http).get(name)
+    aliased = aliases(http).get(name)
     if aliased is not None:
         raise ConflictError(
             "collection_name_is_alias",
@@ -122,6 +122,12 @@ def _make(http: QdrantHttp, description: CollectionDescription) -> None:
     name = description.name
     http.call("PUT", collection_path(name), creation(description))
     _update(http, description)
+    make_indexes(http, description)
+
+
+def make_indexes(http: QdrantHttp, description: CollectionDescription) -> None:
+    """The payload indexes of the description are there; one that is already stays as it is."""
+    name = description.name
     for field, entry in sorted(description.payload_schema.items()):
         body = {"field_name": field, "field_schema": entry.get("params") or entry["data_type"]}
         http.call(
@@ -270,7 +276,7 @@ def set_strict_mode(http: QdrantHttp, description: CollectionDescription) -> Non
 
 def point_aliases(http: QdrantHttp, description: CollectionDescription) -> None:
     """All aliases of the collection in one atomic call; one that points elsewhere is moved."""
-    present = _aliases(http)
+    present = aliases(http)
     actions: list[dict[str, Any]] = []
     for alias in description.aliases:
         if present.get(alias) == description.name:

@@ -14,15 +14,16 @@ import orjson
 
 from aeterna_cli.errors import AeternaError, InterruptedByUser, RemoteError
 from aeterna_cli.settings import QdrantSettings
-from aeterna_cli.stores.base.qdrant import ShardKey
+from aeterna_cli.stores.base.qdrant import CollectionDescription, ShardKey
 from aeterna_cli.stores.base.tenant_counts import CollectionCount, Counted, PointsQuestion
-from aeterna_cli.stores.qdrant_describe import server_version
+from aeterna_cli.stores.qdrant_describe import outline_all, server_version
 from aeterna_cli.stores.qdrant_http import QdrantHttp, part
 
 #: values that a facet is asked to name
 MOST_VALUES = 50_000
 _PAGE = 5_000  # points of two or three payload fields
 _SAMPLE = 100  # points
+_REFUSALS = (400, 403, 405, 422)  # HTTP: this server does not answer such a question
 _NONE = Counted(0, 0)
 
 ByTenant = dict[str, Counted]
@@ -42,23 +43,31 @@ class QdrantTenants:
     def close(self) -> None:
         self._http.close()
 
+    def outlines(self) -> list[CollectionDescription]:
+        """Every collection as the data map wants it, without its points; ``describe`` of
+        ``QdrantServer`` counts them, which fails while a shard is being filled."""
+        return outline_all(self._http)
+
     def count(
         self,
         questions: Iterable[PointsQuestion],
         *,
         since: datetime | None = None,
+        longer: datetime | None = None,
         stop: Callable[[], bool] = _never,
     ) -> Mapping[str, CollectionCount]:
         """Every collection's count; one that was dropped meanwhile is left out.
 
         ``recent`` are the points whose creation time is ``since`` or later; 0 without ``since``
-        and for collections without such a time. Exact at its moment, which moves while points are
-        written. Memory: one page and one entry for every tenant value.
+        and for collections without such a time; ``longer`` counts since an earlier moment as well.
+        Exact at its moment, which moves while points are written. A shard key that is still being
+        filled is not asked. Memory: one page and one entry for every tenant value.
         """
         server_version(self._http)
         found: dict[str, CollectionCount] = {}
         for question in questions:
-            counter = _Counter(self._http, question, since, self._most_values, stop)
+            moments = (since, longer)
+            counter = _Counter(self._http, question, moments, self._most_values, stop)
             try:
                 found[question.collection] = counter.result()
             except AeternaError as error:
@@ -74,7 +83,7 @@ class _Counter:
         self,
         http: QdrantHttp,
         question: PointsQuestion,
-        since: datetime | None,
+        moments: tuple[datetime | None, datetime | None],
         most_values: int,
         stop: Callable[[], bool],
     ) -> None:
@@ -83,13 +92,16 @@ class _Counter:
         limit = question.most_asked
         self._page = min(_PAGE, limit or _PAGE)
         self._most_values = min(most_values, limit or most_values)
-        self._since = None if since is None or not question.created else since.timestamp()
+        self._since, self._longer = (
+            None if moment is None or not question.created else moment.timestamp()
+            for moment in moments
+        )
 
     def result(self) -> CollectionCount:
         size = self._asked.vector_bytes + self._payload_bytes()
         if self._asked.owner is not None:
             return self._whole(self._asked.owner, size)
-        if self._asked.indexed and (self._since is None or self._asked.created_indexed):
+        if self._asked.indexed and (not self._timed or self._asked.created_indexed):
             found = self._by_index(size)
             if found is not None:
                 return found
@@ -125,10 +137,16 @@ class _Counter:
 
     def _facets(self, key: ShardKey | None) -> ByTenant | None:
         points = self._facet(key, None)
-        recent = {} if self._since is None else self._facet(key, {"must": [self._recent()]})
-        if points is None or recent is None:
+        recent, longer = (
+            {} if moment is None else self._facet(key, {"must": [self._after(moment)]})
+            for moment in (self._since, self._longer)
+        )
+        if points is None or recent is None or longer is None:
             return None
-        return {value: Counted(number, recent.get(value, 0)) for value, number in points.items()}
+        return {
+            value: Counted(number, recent.get(value, 0), longer.get(value, 0))
+            for value, number in points.items()
+        }
 
     def _facet(self, key: ShardKey | None, condition: Any) -> dict[str, int] | None:
         limit = self._most_values
@@ -136,7 +154,7 @@ class _Counter:
         try:
             hits = self._ask("facet", body, key)["hits"]
         except RemoteError as error:
-            if error.details.get("status") not in (400, 403, 405, 422):
+            if error.details.get("status") not in _REFUSALS:
                 raise
             return None  # strict mode, or an index that went away: the scroll needs neither
         if len(hits) >= limit:
@@ -179,15 +197,16 @@ class _Counter:
     def _scan(self, condition: Any, key: ShardKey | None) -> tuple[ByTenant, Counted]:
         """The values that these points name, and the points that name nobody."""
         totals: dict[str, list[int]] = {}
-        asked, nameless = self._asked, [0, 0]
+        asked, nameless = self._asked, [0, 0, 0]
         fields = [name for name in (asked.field, asked.json_field, asked.created) if name]
         for points in self._pages(condition, key, fields):
             for point in points:
                 payload = point.get("payload") or {}
                 value = self._named(payload)
-                counted = nameless if value is None else totals.setdefault(value, [0, 0])
+                counted = nameless if value is None else totals.setdefault(value, [0, 0, 0])
                 counted[0] += 1
-                counted[1] += self._is_recent(payload)
+                counted[1] += self._is_after(payload, self._since)
+                counted[2] += self._is_after(payload, self._longer)
         return {value: Counted(*counted) for value, counted in totals.items()}, Counted(*nameless)
 
     def _named(self, payload: Mapping[str, Any]) -> str | None:
@@ -200,13 +219,17 @@ class _Counter:
             value = value[0] if len(value) == 1 else orjson.dumps(value).decode()
         return None if value in (None, "") else str(value)
 
-    def _is_recent(self, payload: Mapping[str, Any]) -> bool:
+    def _is_after(self, payload: Mapping[str, Any], moment: float | None) -> bool:
         created = payload.get(self._asked.created)
-        if self._since is None or not isinstance(created, int | float):
+        if moment is None or not isinstance(created, int | float):
             return False
-        return created >= self._since
+        return created >= moment
 
     # -- asking
+
+    @property
+    def _timed(self) -> bool:
+        return self._since is not None or self._longer is not None
 
     @property
     def _several_keys(self) -> bool:
@@ -215,28 +238,39 @@ class _Counter:
     def _is(self, value: str) -> dict[str, Any]:
         return {"must": [{"key": self._asked.field, "match": {"value": value}}]}
 
-    def _recent(self) -> dict[str, Any]:
-        return {"key": self._asked.created, "range": {"gte": self._since}}
+    def _after(self, moment: float) -> dict[str, Any]:
+        return {"key": self._asked.created, "range": {"gte": moment}}
 
     def _exact(self, condition: Any, key: ShardKey | None) -> Counted:
-        points = self._count(condition, key)
-        if self._since is None or not points:
-            return Counted(points, 0)
-        recent = {"must": [*(condition or {"must": []})["must"], self._recent()]}
-        return Counted(points, self._count(recent, key))
+        counts = [self._count(condition, key)]
+        for moment in (self._since, self._longer):
+            if moment is None or not counts[0]:
+                counts.append(0)
+                continue
+            must = [] if condition is None else condition["must"]
+            try:
+                counts.append(self._count({"must": [*must, self._after(moment)]}, key))
+            except RemoteError as error:
+                if error.details.get("status") not in _REFUSALS or self._asked.created_indexed:
+                    raise
+                return self._distinct(condition, key)  # strict mode: no filter without an index
+        return Counted(*counts)
 
     def _count(self, condition: Any, key: ShardKey | None) -> int:
         body = {"exact": True, "filter": condition}
         return int(self._ask("points/count", body, key)["count"])
 
-    def _distinct(self, condition: Any) -> Counted:
-        """Points over all keys, each once: only a scroll counts so."""
-        points = recent = 0
-        fields = [self._asked.created] if self._since is not None else []
-        for page in self._pages(condition, None, fields):
-            points += len(page)
-            recent += sum(self._is_recent(point.get("payload") or {}) for point in page)
-        return Counted(points, recent)
+    def _distinct(self, condition: Any, key: ShardKey | None = None) -> Counted:
+        """Points over all keys (or under this one), each once: only a scroll counts so."""
+        counts = [0, 0, 0]
+        fields = [self._asked.created] if self._timed else []
+        for page in self._pages(condition, key, fields):
+            counts[0] += len(page)
+            for point in page if self._timed else ():
+                payload = point.get("payload") or {}
+                counts[1] += self._is_after(payload, self._since)
+                counts[2] += self._is_after(payload, self._longer)
+        return Counted(*counts)
 
     def _pages(
         self, condition: Any, key: ShardKey | None, fields: list[str]

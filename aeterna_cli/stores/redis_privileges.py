@@ -15,7 +15,7 @@ _READ = (
     "+xrange +xinfo|stream +xinfo|groups +xinfo|consumers +xpending +dump +memory|usage"
 )
 _OWN = "+get +set +exists"
-_BACKUP = "+psync +replconf +acl|list +function|list +function|dump"
+_BACKUP = "+publish +psync +replconf +acl|list +function|list +function|dump"
 _RESTORE = (
     "+replicaof +config|set +bgrewriteaof +bgsave +flushall +multi +exec +restore +function|restore"
 )
@@ -53,14 +53,15 @@ def least_privilege_acl(purpose: Purpose, *, field_times: bool = True) -> str:
     """One ACL SETUSER line; ``SHA256-OF-THE-PASSWORD`` in it is to be replaced.
 
     The backup user reads every key, hears every password that CONFIG GET tells, writes our own keys
-    and nothing else. The restore user replaces everything: it may set the configuration, so enable
-    it for a restore and switch it off afterwards. ``field_times``: the server knows HPEXPIRETIME
+    and tells news on our own channels, nothing else. The restore user replaces everything: it may
+    set the configuration, so enable it for a restore and switch it off afterwards. ``field_times``:
+    the server knows HPEXPIRETIME
     (Redis 7.4, Valkey 9); an older one refuses a rule that names it.
     """
     read = _READ.format(field_times="+hpexpiretime " if field_times else "")
     start = f"ACL SETUSER aeterna_{purpose} reset on #{PASSWORD_HASH}"
     if purpose == "backup":
-        return f"{start} %R~* ~aeterna-ops:* -@all {_LOOK} {read} {_OWN} {_BACKUP}"
+        return f"{start} %R~* ~aeterna-ops:* &aeterna-ops:* -@all {_LOOK} {read} {_OWN} {_BACKUP}"
     return f"{start} ~* -@all {_LOOK} {read} {_OWN} {_RESTORE}"
 
 

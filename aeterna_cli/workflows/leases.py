@@ -2,13 +2,18 @@
 
 A backup holds ``backups`` alone and ``restore`` shared; a restore holds ``restore`` alone; prune
 holds ``backups`` alone; the WAL receiver holds ``wal-receiver`` alone and runs beside all of them.
+A change of the shard registry holds ``shards`` alone and ``restore`` shared: it runs beside
+backups, and not while PostgreSQL and Qdrant are being put back to another time.
 A tenant's backup holds ``tenant-<uuid>`` and ``restore`` shared, so it runs beside the nightly one;
-a tenant's restore holds ``tenant-<uuid>`` alone, ``restore`` and ``backups`` shared.
+a tenant's restore holds ``tenant-<uuid>`` alone, ``restore`` and ``backups`` shared; a step of a
+tenant's move holds ``tenant-<uuid>`` alone and ``restore`` shared. Between the steps of a move its
+row in ``aeterna_ops.tenant_move`` says that it is not over.
 """
 
 BACKUPS = "backups"
 RESTORE = "restore"
 WAL_RECEIVER = "wal-receiver"
+SHARDS = "shards"
 
 
 def tenant(identifier: str) -> str:

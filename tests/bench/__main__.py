@@ -1,7 +1,8 @@
 """``make bench``: every figure that this project claims, as ratios in one run.
 
-``python -m tests.bench startup backup restore rpo rounds`` chooses; ``--size 2G --pairs 7`` are
-what counts, smaller ones are for trying. ``rpo`` and ``rounds`` have labs of their own.
+``python -m tests.bench startup backup restore rpo rounds classify move`` chooses; ``--size 2G
+--pairs 7`` are what counts, smaller ones are for trying. ``rpo``, ``rounds``, ``classify`` and
+``move`` have servers of their own.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable
 
 from aeterna_cli.workflows.words import size
-from tests.bench import backup, restore, rounds, rpo, startup
+from tests.bench import backup, classify, move, restore, rounds, rpo, startup
 from tests.bench.practice import Bench, bench
 
 Measure = Callable[[Bench, int], list[str]]
@@ -18,7 +19,7 @@ ON_DATA: dict[str, tuple[Measure, ...]] = {
     "backup": (backup.directory, backup.s3),
     "restore": (restore.measure,),
 }
-ON_THEIR_OWN = {"rpo": rpo.run, "rounds": rounds.run}
+ON_THEIR_OWN = {"rpo": rpo.run, "rounds": rounds.run, "classify": classify.run, "move": move.run}
 
 
 def main() -> int:

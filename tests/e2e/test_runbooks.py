@@ -15,6 +15,9 @@ from aeterna_cli.lab.deployment import Lab
 from tests.command_line import CommandLine
 from tests.integration.conftest import cli, lab, practice
 from tests.integration.deployment import NAME, Practice
+from tests.integration.stores.moving import served
+from tests.integration.workflows.shard.sharding import sharding
+from tests.integration.workflows.tenant.moves import moves
 
 __all__ = ["cli", "lab", "practice"]
 
@@ -33,8 +36,8 @@ def commands(name: str) -> list[list[str]]:
     return [shlex.split(line)[2:] for line in lines]
 
 
-def follow(name: str, cli: CommandLine) -> None:
-    own = {"--confirm": NAME, "--at": datetime.now(UTC).isoformat()}
+def follow(name: str, cli: CommandLine, confirm: str = NAME) -> None:
+    own = {"--confirm": confirm, "--at": datetime.now(UTC).isoformat()}
     for words in commands(name):
         cli.ok(*(own.get(before, word) for before, word in _pairs(words)))
 
@@ -55,10 +58,28 @@ def test_from_nothing(fresh: Practice) -> None:
     follow("repository", fresh.cli)
 
 
-@pytest.mark.parametrize("name", ["backup", "config", "operation", "doctor"])
+@pytest.mark.parametrize("name", ["backup", "config", "operation", "doctor", "datamap"])
 def test_with_a_backup(practice: Practice, name: str) -> None:
     practice.backup("--store", "redis", "--store", "qdrant")
     follow(name, practice.cli)
+
+
+def test_shards(practice: Practice) -> None:
+    with sharding(practice):
+        follow("shard", practice.cli)
+
+
+def test_tenants(
+    lab: Lab, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("shared-1", "dedicated-1")
+    with (
+        served("1.17.1") as server,
+        moves(lab, cli, tmp_path, monkeypatch, server=server, contract="reread",
+              slug="large-corp", shards=names) as move,
+    ):  # fmt: skip
+        move.fill(100)
+        follow("tenant", cli, "large-corp")
 
 
 def test_restore_after_everything_was_lost(practice: Practice) -> None:

@@ -39,6 +39,23 @@ def test_listed_packages_are_the_packages_on_disk() -> None:
     assert set(setup["packages"]) == on_disk
 
 
+def test_every_data_file_is_in_the_wheel() -> None:
+    """What package-data does not name is silently missing from a wheel."""
+    setup = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    listed = {
+        path
+        for package, patterns in setup["package-data"].items()
+        for pattern in patterns
+        for path in (REPOSITORY / package.replace(".", "/")).glob(pattern)
+    }
+    on_disk = {
+        path
+        for path in (REPOSITORY / "aeterna_cli").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert listed == on_disk
+
+
 def test_usage_errors_are_typed_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert root.main(["config", "show", "--nonsense", "-o", "json"]) == ExitCode.USAGE
     error = json.loads(capsys.readouterr().err)

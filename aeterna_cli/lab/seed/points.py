@@ -1,24 +1,25 @@
-"""The seed in Qdrant: a shared collection with custom shard keys, and one collection per tenant."""
+"""The seed in Qdrant: every collection that a deployment has, made anew and filled."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.errors import FailedError, TransientError
 from aeterna_cli.lab.part import Place
 from aeterna_cli.lab.qdrant_process import API_KEY
-from aeterna_cli.lab.seed.tenants import DIMENSIONS, SHARED, Tenant, memories, vectors
+from aeterna_cli.lab.seed.point_shapes import (
+    ALIASES,
+    Lot,
+    SeedCollection,
+    collections,
+    lots,
+    points,
+)
+from aeterna_cli.lab.seed.tenants import Tenant
 
 if TYPE_CHECKING:
     import httpx
 
 BATCH = 500
-INDEXES = {
-    "tenant_id": {"type": "keyword", "is_tenant": True},
-    "created_at": {"type": "integer", "lookup": True, "range": True},
-    "layer": "keyword",
-}
-ALIASES = {"memories-current": SHARED, "large": "memories-large-corp"}
 
 
 def write(place: Place, seed: int, everyone: Sequence[Tenant]) -> int:
@@ -27,10 +28,9 @@ def write(place: Place, seed: int, everyone: Sequence[Tenant]) -> int:
 
     headers = {"api-key": place.secrets.read(API_KEY) or ""}
     with httpx.Client(base_url=place.url("qdrant"), headers=headers, timeout=60) as client:
-        for name in dict.fromkeys(tenant.collection for tenant in everyone):
-            keys = [t.shard_key for t in everyone if t.collection == name and t.shard_key]
-            _collection(client, name, keys)
-        count = sum(_fill(client, seed, tenant) for tenant in everyone)
+        for collection in collections(seed, everyone):
+            _collection(client, collection)
+        count = sum(_fill(client, seed, lot) for lot in _together(lots(seed, everyone)))
         actions = [
             {"create_alias": {"alias_name": alias, "collection_name": name}}
             for alias, name in ALIASES.items()
@@ -39,62 +39,50 @@ def write(place: Place, seed: int, everyone: Sequence[Tenant]) -> int:
     return count
 
 
-def _collection(client: "httpx.Client", name: str, shard_keys: list[str]) -> None:
+def _collection(client: "httpx.Client", wanted: SeedCollection) -> None:
+    name = wanted.name
     _ask(client, "DELETE", f"/collections/{name}")
     body: dict[str, Any] = {
-        "vectors": {"size": DIMENSIONS, "distance": "Cosine"},
+        "vectors": {"size": wanted.size, "distance": "Cosine"},
         "on_disk_payload": True,
         "replication_factor": 1,
     }
-    if shard_keys:
+    if wanted.shard_keys:
         body |= {"sharding_method": "custom", "shard_number": 1}
     _ask(client, "PUT", f"/collections/{name}", body)
-    for key in shard_keys:
+    for key in wanted.shard_keys:
         _ask(client, "PUT", f"/collections/{name}/shards", {"shard_key": key})
-    for field, schema in INDEXES.items():
+    for field, schema in wanted.indexes.items():
         index = {"field_name": field, "field_schema": schema}
         _ask(client, "PUT", f"/collections/{name}/index?wait=true", index)
 
 
-def _fill(client: "httpx.Client", seed: int, tenant: Tenant) -> int:
-    count = tenant.memories + tenant.only_points
+def _together(found: Iterator[Lot]) -> list[list[Lot]]:
+    """Lots of one place, so that a thousand tenants with a few points each fill whole batches."""
+    places: dict[tuple[str, str | None], list[Lot]] = {}
+    for lot in found:
+        places.setdefault((lot.collection, lot.shard_key), []).append(lot)
+    return list(places.values())
+
+
+def _fill(client: "httpx.Client", seed: int, place: list[Lot]) -> int:
     batch: list[dict[str, Any]] = []
-    for point in _points(seed, tenant, count):
-        batch.append(point)
-        if len(batch) == BATCH:
-            _upsert(client, tenant, batch)
-            batch = []
+    for lot in place:
+        for point in points(seed, lot):
+            batch.append(point)
+            if len(batch) == BATCH:
+                _upsert(client, lot, batch)
+                batch = []
     if batch:
-        _upsert(client, tenant, batch)
-    return count
+        _upsert(client, place[-1], batch)
+    return sum(lot.count for lot in place)
 
 
-def _points(seed: int, tenant: Tenant, count: int) -> Iterator[dict[str, Any]]:
-    """The platform's payload: the layer is a quoted JSON string, the metadata JSON text."""
-    places = vectors(seed, tenant, count)
-    key = str(tenant.id(seed))
-    for vector, memory in zip(places, memories(seed, tenant), strict=False):
-        second = int(memory.moment.timestamp())
-        yield {
-            "id": memory.id,
-            "vector": vector.tolist(),
-            "payload": {
-                "id": memory.id,
-                "content": memory.content,
-                "layer": json.dumps(memory.layer.capitalize()),
-                "created_at": second,
-                "updated_at": second,
-                "tenant_id": key,
-                "metadata": json.dumps({"tenant_id": key, "user_id": memory.user}),
-            },
-        }
-
-
-def _upsert(client: "httpx.Client", tenant: Tenant, batch: list[dict[str, Any]]) -> None:
+def _upsert(client: "httpx.Client", lot: Lot, batch: list[dict[str, Any]]) -> None:
     body: dict[str, Any] = {"points": batch}
-    if tenant.shard_key:
-        body["shard_key"] = tenant.shard_key
-    _ask(client, "PUT", f"/collections/{tenant.collection}/points?wait=true", body)
+    if lot.shard_key:
+        body["shard_key"] = lot.shard_key
+    _ask(client, "PUT", f"/collections/{lot.collection}/points?wait=true", body)
 
 
 def _ask(client: "httpx.Client", method: str, path: str, body: Any = None) -> None:

@@ -1,15 +1,15 @@
 """Filling a lab, once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.lab.part import NotReady, Place
-from aeterna_cli.lab.seed import keys, points, rows
+from aeterna_cli.lab.seed import keys, objects, points, rows
 from aeterna_cli.lab.seed.schemas import SchemaName
-from aeterna_cli.lab.seed.tenants import tenants
+from aeterna_cli.lab.seed.tenants import Tenant, tenants
 
 DEFAULT_SEED = 1
 
@@ -24,6 +24,7 @@ class Seeded:
     rows: int
     points: int
     keys: int
+    objects: int
     seconds: float
     fresh: bool
     schema: SchemaName = "complete"
@@ -49,13 +50,16 @@ def seed_lab(
     try:
         found = rows.seeded(place)
         if found == rows.parameters(seed, scale, extra, schema):
-            return Seeded(seed, scale, len(everyone), 0, 0, 0, monotonic() - began, False, schema)
+            seconds = monotonic() - began
+            return Seeded(seed, scale, len(everyone), 0, 0, 0, 0, seconds, False, schema)
         if found is not None or rows.occupied(place):
             raise _not_empty(found)
         tell("writing points")
         count_points = points.write(place, seed, everyone)
         tell("writing keys")
         count_keys = keys.write(place, seed, everyone)
+        tell("writing objects")
+        count_objects = _write_objects(place, seed, everyone, tell)
         tell("writing rows")
         count_rows = rows.write(place, seed, scale, everyone, extra=extra, schema=schema)
     except NotReady as error:
@@ -64,7 +68,7 @@ def seed_lab(
             f"the lab does not answer: {error}",
             next_steps=["aeterna-cli lab up"],
         ) from error
-    counts = (count_rows, count_points, count_keys)
+    counts = (count_rows, count_points, count_keys, count_objects)
     return Seeded(seed, scale, len(everyone), *counts, monotonic() - began, True, schema)
 
 
@@ -75,3 +79,14 @@ def _not_empty(found: dict[str, Any] | None) -> RefusedError:
         hint=f"it was seeded with {found}" if found else "tables that no seed made",
         next_steps=["aeterna-cli lab reset --yes", "aeterna-cli lab up"],
     )
+
+
+def _write_objects(
+    place: Place, seed: int, everyone: Sequence[Tenant], tell: Callable[[str], None]
+) -> int:
+    """A lab that was made without S3 is seeded all the same, and says so."""
+    try:
+        return objects.write(place, seed, everyone)
+    except NotReady as error:
+        tell(f"no objects are written: {error}")
+        return 0

@@ -48,6 +48,11 @@ class ShardRecord:
     status: ShardStatus
     created_at: datetime
 
+    @property
+    def place(self) -> "PointsPlace":
+        """What a placement on this shard names."""
+        return PointsPlace(self.name, self.collection, self.shard_key)
+
 
 @dataclass(frozen=True)
 class PointsPlace:

@@ -12,13 +12,16 @@ from aeterna_cli.stores.base.qdrant import ShardKey
 
 @dataclass(frozen=True)
 class Counted:
-    """Points, and how many of them were created since the moment that was asked for."""
+    """Points, and how many of them were created since the moment that was asked for, and since an
+    earlier one (``longer``)."""
 
     points: int
     recent: int
+    longer: int = 0
 
     def plus(self, other: "Counted") -> "Counted":
-        return Counted(self.points + other.points, self.recent + other.recent)
+        recent, longer = self.recent + other.recent, self.longer + other.longer
+        return Counted(self.points + other.points, recent, longer)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
 """``backup list``: what can be restored, by the catalogue and the manifests that are there."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from aeterna_cli.context import Context
@@ -18,6 +15,7 @@ from aeterna_cli.repository.catalogue import CatalogueEntry
 from aeterna_cli.repository.manifest import TENANT_PARTS
 from aeterna_cli.repository.repository import Repository
 from aeterna_cli.stores.base.server_control import STORES
+from aeterna_cli.workflows.completion_names import remember
 
 State = Literal["ok", "degraded", "not_catalogued", "damaged", "pruned", "unfinished"]
 #: States of backups that a restore accepts.
@@ -78,7 +76,7 @@ def run(ctx: Context, every: bool, tenant: str | None = None) -> Result:
             if backup not in known
         ]
     found.sort(key=lambda one: one.backup)
-    _remember(ctx, [one.backup for one in reversed(found) if one.state in GOOD])
+    remember(ctx, "backups", [one.backup for one in reversed(found) if one.state in GOOD])
     if tenant is not None:
         found = [one for one in found if one.scope is not None and one.scope.is_named(tenant)]
     return Result("aeterna.backup.list/1", found, lambda: _view(ctx, found))
@@ -144,19 +142,6 @@ def _scope(found: Mapping[str, Any] | None) -> ListedScope | None:
         return None
     words = {name: str(found.get(name, "")) for name in ("kind", "tenant", "slug", "name")}
     return ListedScope(**words)
-
-
-def _remember(ctx: Context, names: Sequence[str]) -> None:
-    """For completion, which must not start Python: one id in each line, newest first."""
-    folder = ctx.deployment.cache_directory
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(prefix=".backups-", dir=folder)
-        with os.fdopen(number, "w", encoding="ascii") as file:
-            file.writelines(f"{one}\n" for one in names)
-        Path(name).replace(folder / "backups")
-    except OSError as error:
-        ctx.out.warn(f"names for completion were not kept in {folder}: {error.strerror}")
 
 
 def _view(ctx: Context, found: Sequence[Listed]) -> Table | str:

@@ -56,6 +56,6 @@ def _view(done: Seeded) -> str:
     if not done.fresh:
         return f"the lab holds this seed already ({done.seed}, scale {done.scale:g})"
     return (
-        f"{done.tenants} tenants: {done.rows:,} rows, {done.points:,} points, {done.keys:,} keys"
-        f" in {human_seconds(done.seconds)}; schema {done.schema}"
+        f"{done.tenants} tenants: {done.rows:,} rows, {done.points:,} points, {done.keys:,} keys,"
+        f" {done.objects:,} objects in {human_seconds(done.seconds)}; schema {done.schema}"
     )

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from aeterna_cli.datamap.model import DataMap
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import RefusedError
+from aeterna_cli.stores.base.catalogue import TenantTable
 from aeterna_cli.stores.base.tenants import TenantIdentity
 from aeterna_cli.workflows.datamap.build import build
 
@@ -33,16 +34,21 @@ def every(place: Deployment, map_: DataMap | None = None) -> Iterator[Iterable[T
     from aeterna_cli.stores.postgres_catalogue import tenants
     from aeterna_cli.stores.postgres_connection import connect, postgres_errors
 
-    found = map_ or build(place)
-    if found.root is None:
+    root = root_of(map_ or build(place))
+    with postgres_errors(), closing(connect(place.profile.postgres)) as connection:
+        yield tenants(connection, root)
+
+
+def root_of(map_: DataMap) -> TenantTable:
+    """The table of tenants; ``RefusedError('root_missing')`` where there is none."""
+    if map_.root is None:
         raise RefusedError(
             "root_missing",
-            f"the database {found.database} has no table of tenants",
+            f"the database {map_.database} has no table of tenants",
             hint="check postgres.database in the profile",
             next_steps=["aeterna-cli datamap check"],
         )
-    with postgres_errors(), closing(connect(place.profile.postgres)) as connection:
-        yield tenants(connection, found.root)
+    return map_.root
 
 
 def choose(text: str, tenants: Iterable[TenantIdentity]) -> TenantIdentity:

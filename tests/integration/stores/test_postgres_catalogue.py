@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 ODD = """
 CREATE SCHEMA "other ""s%";
 CREATE TABLE "other ""s%"."T.x%" (
-    "a%b" uuid PRIMARY KEY, both int GENERATED ALWAYS AS (1) STORED, kept int, dropped int,
+    "a%b" uuid PRIMARY KEY, twice int GENERATED ALWAYS AS (1) STORED, kept int, dropped int,
     note jsonb, UNIQUE (kept, note), partial int
 );
 ALTER TABLE "other ""s%"."T.x%" DROP COLUMN dropped;
@@ -56,7 +56,7 @@ def test_hostile_names_columns_and_keys(found: Catalogue) -> None:
     odd = found.by_label['"other ""s%"."T.x%"']
     assert [(c.name, c.type, c.nullable, c.generated) for c in odd.columns] == [
         ("a%b", "uuid", False, False),
-        ("both", "integer", True, True),
+        ("twice", "integer", True, True),
         ("kept", "integer", True, False),
         ("note", "jsonb", True, False),
         ("partial", "integer", True, False),
@@ -65,7 +65,7 @@ def test_hostile_names_columns_and_keys(found: Catalogue) -> None:
     assert odd.primary_key == ("a%b",)
     # neither the partial index nor the one of an expression speaks of every row
     assert set(odd.unique) == {("a%b",), ("kept", "note"), ("partial", "kept")}
-    assert odd.identifies(["note", "kept", "both"])
+    assert odd.identifies(["note", "kept", "twice"])
     assert not odd.identifies(["partial"])
 
 

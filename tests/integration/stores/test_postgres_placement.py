@@ -152,6 +152,8 @@ def test_of_many_operators_at_once_one_wins(placing: PlacementServer) -> None:
         with ThreadPoolExecutor(6) as pool:
             return sorted(pool.map(attempt, range(6)))
 
+    placing.server.execute("ALTER ROLE boss SET default_transaction_isolation = 'serializable'")
+    placing.store.close()
     tenant = str(uuid4())
     assert attempts(lambda: placing.placed(tenant)) == ["1"] + ["placement_changed"] * 5
     first = placing.store.placement(tenant)
@@ -159,6 +161,8 @@ def test_of_many_operators_at_once_one_wins(placing: PlacementServer) -> None:
     assert attempts(lambda: placing.changed(first, state="held")) == (
         ["2"] + ["placement_changed"] * 5
     )
+    placing.server.execute("ALTER ROLE boss RESET default_transaction_isolation")
+    placing.store.close()
 
 
 def test_what_cannot_be_meant_is_refused(placing: PlacementServer) -> None:
@@ -290,6 +294,22 @@ def test_a_death_between_update_and_commit_is_told_as_unknown(tmp_path: Path) ->
         placing.server.execute("DROP TRIGGER late ON aeterna_ops.tenant_placement")
         assert placing.store.placement(first.tenant) == first
         assert placing.changed(first, state="held").epoch == 2
+
+
+def test_a_commit_that_no_replica_confirmed_is_told_as_unknown(tmp_path: Path) -> None:
+    """The server answers it with a warning: a failover to the replica would lose it."""
+    with placement_server(tmp_path / "server") as placing:
+        first = placing.placed()
+        placing.server.execute(
+            "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"
+        )
+        placing.server.wait_for("SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        with ThreadPoolExecutor(1) as pool:
+            changing = pool.submit(placing.changed, first, state="held")
+            waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            placing.server.wait_for(f"SELECT count(*) > 0 {waiting}")
+            placing.server.value(f"SELECT count(pg_cancel_backend(pid)) {waiting}")
+            assert code(changing.result, TransientError) == "placement_unknown"
 
 
 def test_a_restart_between_two_calls_is_not_noticed(tmp_path: Path) -> None:

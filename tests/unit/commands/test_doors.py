@@ -20,16 +20,26 @@ DESTROY = {"--confirm", "--break-glass"}
 READING = {
     "backup list", "backup show", "backup verify", "backup wal status", "config show",
     "config test", "datamap check", "datamap show", "doctor", "lab env", "lab status",
-    "operation list", "operation show",
-    "restore plan", "restore verify",
+    "operation list", "operation show", "restore plan", "restore verify", "shard list",
+    "tenant classify", "tenant list", "tenant migration status", "tenant show",
 }  # fmt: skip
 CHANGING = {
     "backup create", "backup prune", "config pin", "operation abort", "repository init",
-    "lab reset",
+    "lab reset", "shard add", "shard drain", "shard remove", "tenant migrate",
+    "tenant migration cancel", "tenant migration cutover", "tenant migration rollback",
+    "tenant migration verify",
 }  # fmt: skip
-DESTROYING = {"operation resume", "restore run"}
+DESTROYING = {"operation resume", "restore run", "tenant migration complete"}
 #: makes something new or serves, asks nothing and overwrites nothing
-MAKING = {"backup wal receive", "config init", "lab up", "lab down", "lab seed", "lab demo"}
+MAKING = {
+    "backup wal receive",
+    "config init",
+    "lab up",
+    "lab down",
+    "lab seed",
+    "lab demo",
+    "lab workload",
+}
 #: writes a script to stdout; its text goes to a shell, not to a person
 TOOLS = {"completion"}
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from aeterna_cli.datamap import rules
 from aeterna_cli.datamap.collections import CollectionMap, classify_all, lossy, parse
 from aeterna_cli.errors import UsageError
-from aeterna_cli.stores.base.qdrant import CollectionDescription, ShardDescription
+from aeterna_cli.stores.base.qdrant import CollectionDescription, ShardDescription, ShardReplica
 from aeterna_cli.stores.base.tenants import TenantIdentity
 from tests.unit.datamap.given_tenants import HOSTILE, NEIGHBOURS, one, slugs, tenant
 
@@ -22,7 +22,8 @@ def described(
     params: dict[str, Any] = {"vectors": {"size": 4, "distance": "Cosine"}}
     if keys:
         params["sharding_method"] = "custom"
-    shards = tuple(ShardDescription(n, key, True, ()) for n, key in enumerate(keys))
+    replicas = (ShardReplica("1", "Active"),)
+    shards = tuple(ShardDescription(n, key, True, replicas) for n, key in enumerate(keys))
     return CollectionDescription(name, {"params": params}, schema or {}, (), shards, 0, "green")
 
 

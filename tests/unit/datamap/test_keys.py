@@ -111,6 +111,16 @@ def test_a_key_that_is_no_text_is_classified_too() -> None:
     assert MAP.classify(b"acme:\xff\x00").tenants == (one("acme").id,)
 
 
+def test_names_of_any_length_are_read() -> None:
+    """Thousands of separators, with a tenant among them or without, and no time lost on them."""
+    acme, filler = one("acme"), b"a:" * 20_000
+    assert MAP.classify(b"job_checkpoint:" + filler + b":acme").tenants == (acme.id,)
+    assert MAP.classify(b"emb:acme:" + filler + b":00ff").tenants == (acme.id,)
+    assert MAP.classify(b"acme:" + filler).tenants == (acme.id,)
+    assert MAP.classify(b"emb:removed:" + filler + b":00ff").holder == "unclassified"
+    assert MAP.classify(b"emb:removed:" + filler).holder == "unclassified"
+
+
 def test_the_doubled_stream_is_of_one_tenant() -> None:
     acme, other = one("acme"), one("1")
     found = MAP.classify(f"governance:events:{acme.id}:{acme.slug}".encode())

@@ -42,6 +42,7 @@ RESULTS = {
     "aeterna.lab.reset/1": "lab.deployment:DownReport",
     "aeterna.lab.seed/1": "lab.seed.run:Seeded",
     "aeterna.lab.status/1": "lab.deployment:LabStatus",
+    "aeterna.lab.workload/1": "lab.workload.verdict:Verdict",
     "aeterna.operation.abort/1": "workflows.operation.abort:Abandoned",
     "aeterna.operation.list/1": "operations.journal:OperationSummary[]",
     "aeterna.repository.init/1": "workflows.repository.init:Initialised",
@@ -49,6 +50,20 @@ RESULTS = {
     "aeterna.restore.plan.tenant/1": "workflows.restore.tenant_plan:TenantPlan",
     "aeterna.restore.run.tenant/1": "workflows.restore.tenant_run:TenantRestored",
     "aeterna.restore.run/1": "workflows.restore.run:Restored",
+    "aeterna.tenant.classify/1": "workflows.tenant.classify:Classification",
+    "aeterna.tenant.list/1": "workflows.tenant.view:TenantLine[]",
+    "aeterna.tenant.show/1": "workflows.tenant.show:Shown",
+    "aeterna.shard.add/1": "workflows.shard.view:ShardChange",
+    "aeterna.shard.drain/1": "workflows.shard.view:ShardChange",
+    "aeterna.shard.list/1": "workflows.shard.list:ShardList",
+    "aeterna.shard.remove/1": "workflows.shard.view:ShardChange",
+    "aeterna.tenant.migrate/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.cancel/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.complete/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.cutover/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.rollback/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.status/1": "workflows.tenant.move_result:MoveStatus",
+    "aeterna.tenant.migration.verify/1": "workflows.tenant.move_result:MoveStatus",
 }
 #: results that are plain mappings: their keys are data, or tests on real servers look at them
 MAPPINGS = {
@@ -57,7 +72,10 @@ MAPPINGS = {
     "aeterna.restore.plan/1", "aeterna.restore.verify/1",
 }  # fmt: skip
 #: documents inside the repository, not results; their own tests keep them
-STORED = {"aeterna.manifest/1", "aeterna.journal/1", "aeterna.lease/1", "aeterna.error/1"}
+STORED = {
+    "aeterna.manifest/1", "aeterna.journal/1", "aeterna.lease/1", "aeterna.error/1",
+    "aeterna.tenant.move.certificate/1",
+}  # fmt: skip
 
 
 def type_of(name: str) -> Any:

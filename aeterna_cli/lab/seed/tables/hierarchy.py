@@ -77,7 +77,7 @@ def _unit_policies(world: World) -> list[Row]:
 def _companies(everyone: Sequence[World]) -> Iterator[Rows]:
     yield each(
         "companies",
-        "id tenant_id slug name settings created_at updated_at external_id",
+        "id tenant_id slug name settings created_at updated_at",
         (
             [
                 (
@@ -88,7 +88,6 @@ def _companies(everyone: Sequence[World]) -> Iterator[Rows]:
                     {"billing_contact": w.person(1).email},
                     moment(),
                     moment(1),
-                    None,
                 )
             ]
             for w in everyone

@@ -153,7 +153,8 @@ def test_hooks_run_before_anything_is_served(
 ) -> None:
     practice.backup("--store", "postgres")
     statement = tmp_path / "erase.sql"
-    statement.write_text("DELETE FROM users", encoding="utf-8")
+    # A person with agents cannot be deleted: the agents go first.
+    statement.write_text("DELETE FROM agents; DELETE FROM users", encoding="utf-8")
     seen = tmp_path / "seen"
     hook = ["sh", "-c", f'echo "$AETERNA_RESTORE_BACKUP" > {seen}']
     monkeypatch.setenv("AETERNA_RESTORE__SQL_HOOKS", json.dumps([str(statement)]))
