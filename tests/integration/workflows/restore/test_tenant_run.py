@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aeterna_cli.lab.seed.tenants import HOSTILE
+from aeterna_cli.stores.postgres_moves import PostgresMoves
 from aeterna_cli.stores.qdrant_slice import QdrantSlice
 from aeterna_cli.workflows.tenant.whereabouts import find
 from tests.integration.deployment import Practice
@@ -51,6 +52,7 @@ def test_mode_missing_only_adds(practice: Practice) -> None:
     before, backup = look(practice, "globex"), saved(practice, "globex")
     tenant_damage.damage(practice, "globex")
     damaged = look(practice, "globex")
+    assert len(damaged.mine) == len(before.mine)  # an object went and one came
     with closing(practice.open()) as place:
         assert tenant_damage.records(place, find(place, "globex")) > 0
     restored(practice, "globex", backup, "--yes")
@@ -61,6 +63,7 @@ def test_mode_missing_only_adds(practice: Practice) -> None:
     assert found.mine["companies"] == damaged.mine["companies"]  # changed, not missing
     assert found.mine["memories-shared"].points == before.mine["memories-shared"].points + 1
     assert found.mine["knowledge_items"] == before.mine["knowledge_items"]
+    assert found.mine.keys() == before.mine.keys() | damaged.mine.keys()
     restored(practice, "globex", backup, "--mode", "replace", "--confirm", "globex")
     assert look(practice, "globex") == before
 
@@ -169,3 +172,41 @@ def test_a_tenant_that_is_gone_comes_back(practice: Practice) -> None:
     assert (ran.code, ran.error["code"]) == (7, "tenant_unknown")
     restored(practice, "initech", backup, "--mode", "replace", "--confirm", "initech")
     assert look(practice, "initech") == before
+
+
+def test_a_role_that_would_see_only_some_rows_is_refused_with_the_statement(
+    practice: Practice,
+) -> None:
+    """Some of the platform's tables force row security, for their owner too."""
+    backup = saved(practice, "initech")
+    before = look(practice, "initech")
+    with practice.sql() as server:
+        server.execute("ALTER ROLE aeterna_restore NOBYPASSRLS")
+    try:
+        ran = practice.cli("restore", "run", "--tenant-id", "initech", "--backup", backup, "--yes")
+    finally:
+        with practice.sql() as server:
+            server.execute("ALTER ROLE aeterna_restore BYPASSRLS")
+    assert (ran.code, ran.error["code"]) == (6, "rows_hidden")
+    assert ran.error["next_steps"] == ['ALTER ROLE "aeterna_restore" BYPASSRLS']
+    assert look(practice, "initech") == before
+
+
+def test_not_while_the_tenant_is_moving(practice: Practice) -> None:
+    backup = saved(practice, "initech")
+    with closing(practice.open()) as place:
+        place.placement.ensure_schema()
+        PostgresMoves(place.profile.postgres).ensure_schema()
+        identity = find(place, "initech").tenant.id
+    with practice.sql() as server:
+        server.execute(
+            "INSERT INTO aeterna_ops.tenant_move (id, tenant, source, target, contract, phase)"
+            " VALUES (gen_random_uuid(), %s, '{}', '{}', 'dual', 'copy')",
+            (identity,),
+        )
+    try:
+        ran = practice.cli("restore", "plan", "--tenant-id", "initech", "--backup", backup)
+    finally:
+        with practice.sql() as server:
+            server.execute("DELETE FROM aeterna_ops.tenant_move WHERE tenant = %s", (identity,))
+    assert (ran.code, ran.error["code"]) == (3, "tenant_is_moving")
