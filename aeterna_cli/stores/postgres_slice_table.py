@@ -25,7 +25,8 @@ Mode = Literal["missing", "replace"]
 @dataclass(frozen=True)
 class SliceTable:
     """A table as the archive and the live catalogue agree on it. ``columns`` are the archive's;
-    ``number`` tells the temporary tables apart. ``shared``: a row may be several tenants'."""
+    ``number`` tells the temporary tables apart. ``shared``: a row may be several tenants'.
+    ``evidence``: rows are records of what was done, and never go."""
 
     number: int
     label: str
@@ -35,6 +36,11 @@ class SliceTable:
     columns: tuple[str, ...]
     primary_key: tuple[str, ...]
     shared: bool
+    evidence: bool = False
+
+    def mode(self, asked: Mode) -> Mode:
+        """What a restore may do to this table."""
+        return "missing" if self.evidence else asked
 
     @property
     def relation(self) -> sql.Composable:
