@@ -176,8 +176,8 @@ class SliceSession:
         for table in self._tables:
             judged = conditions[table.number]
             parameters = dict(judged.parameters)
-            self._connection.execute(parts.presence(table, judged, table.mode(mode)), parameters)
-            self._connection.execute(parts.arrival(table, table.mode(mode)), parameters)
+            self._connection.execute(parts.presence(table, judged, mode), parameters)
+            self._connection.execute(parts.arrival(table, mode), parameters)
             changes[table.number] = self._change(table)
             count, some = checks.conflicts(self._connection, table, parameters)
             total, found = total + count, [*found, *some][: checks.SHOWN]
@@ -223,7 +223,7 @@ class SliceSession:
         coming = self._digest(table, table.coming, sql.SQL("true"))
         if came != coming:
             raise _differs(table, "what was inserted is not what was saved")
-        if table.mode(mode) == "replace" and not table.shared:
+        if mode == "replace" and not (table.shared or table.evidence):
             mine = sql.SQL("{} OR {}").format(parts.written(), parts.stays(table))
             if self._digest(table, table.relation, mine) != self._digests[table.number]:
                 raise _differs(table, "the tenant's rows are not those of the backup")
