@@ -25,7 +25,8 @@ Mode = Literal["missing", "replace"]
 @dataclass(frozen=True)
 class SliceTable:
     """A table as the archive and the live catalogue agree on it. ``columns`` are the archive's;
-    ``number`` tells the temporary tables apart. ``shared``: a row may be several tenants'."""
+    ``number`` tells the temporary tables apart. ``shared``: a row may be several tenants'.
+    ``evidence``: rows are records of what was done; those that came since never go."""
 
     number: int
     label: str
@@ -35,6 +36,7 @@ class SliceTable:
     columns: tuple[str, ...]
     primary_key: tuple[str, ...]
     shared: bool
+    evidence: bool = False
 
     @property
     def relation(self) -> sql.Composable:
@@ -116,16 +118,27 @@ def presence(table: SliceTable, conditions: Conditions, mode: Mode) -> sql.Compo
         shared = sql.SQL("({}) IS TRUE").format(conditions.others)
     return sql.SQL(
         "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT part, place, shared, equal,"
-        " {} AND NOT shared AND NOT equal AS going"
-        " FROM (SELECT t.tableoid AS part, t.ctid AS place, {} AS shared, {} AS equal"
-        " FROM {} AS t WHERE {} OFFSET 0) AS found"
+        " replaceable AND NOT shared AND NOT equal AS going"
+        " FROM (SELECT t.tableoid AS part, t.ctid AS place, {} AS shared, {} AS equal,"
+        " {} AS replaceable FROM {} AS t WHERE {} OFFSET 0) AS found"
     ).format(
         table.present,
-        sql.SQL("true") if mode == "replace" else sql.SQL("false"),
         shared,
         equal_staged(table),
+        _replaceable(table, mode),
         table.relation,
         mine,
+    )
+
+
+def _replaceable(table: SliceTable, mode: Mode) -> sql.Composable:
+    """Whether the live row ``t`` may go: of evidence only what its saved form replaces."""
+    if mode != "replace" or (table.evidence and not table.primary_key):
+        return sql.SQL("false")
+    if not table.evidence:
+        return sql.SQL("true")
+    return sql.SQL("EXISTS (SELECT FROM {} AS s WHERE {})").format(
+        table.staged, same_key(table, "s", "t")
     )
 
 
@@ -136,7 +149,7 @@ def arrival(table: SliceTable, mode: Mode) -> sql.Composed:
     )
     if table.primary_key:
         same = same_key(table, "s", "t")
-    elif mode == "missing":
+    elif mode == "missing" or table.evidence:
         same = same_row(table, "s", "t")
     else:
         return head

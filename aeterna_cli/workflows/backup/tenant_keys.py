@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aeterna_cli.datamap.keys import KeyClass
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.repository.volume import VolumeRecord
 from aeterna_cli.stores import binaries
 from aeterna_cli.workflows.tenant.archive import KEYS, OWN_KEYS, SHARED_KEYS
-from aeterna_cli.workflows.tenant.whereabouts import Whereabouts
+from aeterna_cli.workflows.tenant.whereabouts import Unclassified, Whereabouts
 
 if TYPE_CHECKING:
     from aeterna_cli.stores.base.tenant_counts import Tally
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class CapturedKeys:
     """``digests`` are of the keys that the tenant has alone, None where no server program was there
-    to open what was captured. ``doubtful`` says of how many keys nobody knows whose they are."""
+    to open what was captured. ``doubtful`` says of how many keys nobody can tell whose they are."""
 
     volumes: tuple[VolumeRecord, ...]
     keys: int
     shared: int
     digests: dict[str, Any] | None
+    unclassified: Unclassified
     doubtful: tuple[str, ...]
 
 
@@ -42,8 +44,14 @@ def capture(
 
     judge, tenant = whereabouts.keys, whereabouts.tenant.id
     tenants = RedisTenants(place.profile.redis)
+    unclassified = Unclassified()
+
+    def each(key: bytes, judged: KeyClass) -> None:
+        if judged.holder == "unclassified":
+            unclassified.add(whereabouts.mentioned(key))
+
     try:
-        tally = tenants.tally(judge, sizes=False, stop=stop)
+        tally = tenants.tally(judge, sizes=False, each=each, stop=stop)
     finally:
         tenants.close()
     with RedisSlice(place.profile.redis, judge, tenant, stop=stop) as keys:
@@ -54,7 +62,8 @@ def capture(
                 writer.write(piece)
             others = writer.commit()
         shared = keys.captured
-    return CapturedKeys((own, others), count, shared, digests, tuple(_doubtful(tally)))
+    doubtful = tuple(_doubtful(tally))
+    return CapturedKeys((own, others), count, shared, digests, unclassified, doubtful)
 
 
 def _own(
@@ -94,11 +103,7 @@ def scratch_program(place: Deployment) -> Path | None:
 
 
 def _doubtful(tally: "Tally") -> Iterator[str]:
-    lost = sum(one.volume.count for one in tally.unclassified.values())
-    if lost:
-        samples = ", ".join(repr(one.sample) for one in list(tally.unclassified.values())[:3])
-        yield f"{lost} keys fit no rule, such as {samples}"
     for holder in ("ambiguous", "unreadable"):
         count = sum(one.count for one in tally.others.get(holder, {}).values())
         if count:
-            yield f"{count} keys are {holder}: nobody can tell whose they are"
+            yield f"{count} keys that are {holder}"

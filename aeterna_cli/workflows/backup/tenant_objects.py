@@ -17,7 +17,7 @@ from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import TransientError
 from aeterna_cli.repository.volume import VolumeRecord
 from aeterna_cli.workflows.tenant.archive import OBJECT_LIST, OBJECT_TAR, OBJECTS
-from aeterna_cli.workflows.tenant.whereabouts import Whereabouts
+from aeterna_cli.workflows.tenant.whereabouts import Unclassified, Whereabouts
 
 if TYPE_CHECKING:
     from aeterna_cli.stores.application_objects import ApplicationObject, ApplicationObjects
@@ -45,7 +45,7 @@ class CapturedObjects:
     count: int
     bytes: int
     digest: str
-    doubtful: tuple[str, ...]
+    unclassified: Unclassified
 
 
 class ObjectDigest:
@@ -112,8 +112,8 @@ def capture(
             while block := lines.read(_PIECE):
                 writer.write(block)
             names = writer.commit()
-    doubtful = tuple(_doubtful(place, whereabouts))
-    return CapturedObjects((content, names), digest.count, digest.bytes, digest.result(), doubtful)
+    lost = _unclassified(place, whereabouts)
+    return CapturedObjects((content, names), digest.count, digest.bytes, digest.result(), lost)
 
 
 def _added(
@@ -143,15 +143,13 @@ def _changed(store: "ApplicationObjects", key: str) -> TransientError:
     )
 
 
-def _doubtful(place: Deployment, whereabouts: Whereabouts) -> Iterator[str]:
-    judge = whereabouts.objects
+def _unclassified(place: Deployment, whereabouts: Whereabouts) -> Unclassified:
+    judge, lost = whereabouts.objects, Unclassified()
     for store in place.application_objects():
-        lost = sum(
-            judge.classify(found.key, store.name).holder in ("unclassified", "ambiguous")
-            for found in store.objects()
-        )
-        if lost:
-            yield f"of {lost} objects in {store.description} nobody can tell whose they are"
+        for found in store.objects():
+            if judge.classify(found.key, store.name).holder in ("unclassified", "ambiguous"):
+                lost.add(whereabouts.mentioned(found.key))
+    return lost
 
 
 class _Sink:

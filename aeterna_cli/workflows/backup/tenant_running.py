@@ -27,7 +27,7 @@ from aeterna_cli.workflows.backup.preflight import Preflight
 from aeterna_cli.workflows.backup.recovery_point import position_text
 from aeterna_cli.workflows.scratch import scratch
 from aeterna_cli.workflows.tenant.archive import KEYS, OBJECTS, POINTS, ROWS, STORE_OF
-from aeterna_cli.workflows.tenant.whereabouts import Whereabouts
+from aeterna_cli.workflows.tenant.whereabouts import Unclassified, Whereabouts
 
 if TYPE_CHECKING:
     from aeterna_cli.workflows.backup.tenant_create import Options
@@ -111,11 +111,12 @@ class RunningTenantBackup:
             "count": sum(one.points for one in found),
             "collections": {o.name: {"points": o.points, "digest": o.digest} for o in found},
         }
-        for names, why in (
-            (selections.doubtful, "its name may mean this tenant or another"),
-            (selections.unclassified, "no rule tells whose points it holds"),
-        ):
-            self._doubt([f"the collection {name}" for name in names], why)
+        self._doubt(
+            [f"the collection {name}" for name in selections.doubtful],
+            "its name may mean this tenant or another",
+        )
+        for name in selections.unclassified:
+            self._unknown(f"the collection {name}", "points", self.whereabouts.mentioned(name))
         return {"points": self._digests[POINTS]["count"]}
 
     def capture_keys(self, run: StepRun) -> dict[str, Any]:
@@ -135,7 +136,8 @@ class RunningTenantBackup:
             "shared": found.shared,
             "digests": found.digests,
         }
-        self._doubt(found.doubtful, "no rule tells whose they are")
+        self._unclassified(found.unclassified, "keys")
+        self._doubt(found.doubtful, "nobody can tell whose they are")
         return {"keys": found.keys}
 
     def capture_objects(self, run: StepRun) -> dict[str, Any]:
@@ -150,7 +152,7 @@ class RunningTenantBackup:
             "bytes": found.bytes,
             "digest": found.digest,
         }
-        self._doubt(found.doubtful, "no rule tells whose they are")
+        self._unclassified(found.unclassified, "objects")
         return {"objects": found.count}
 
     def capture_rows(self, run: StepRun) -> dict[str, Any]:
@@ -211,6 +213,21 @@ class RunningTenantBackup:
         for one in what:
             self._left.append(LeftOut(what=one, why=why))
             self._degraded.append(f"{one}: {why}")
+
+    def _unknown(self, what: str, things: str, mentioned: bool) -> None:
+        """What no rule knows is always said; it is a doubt where its name says this tenant's."""
+        if mentioned:
+            self._doubt(
+                [what], f"no rule tells whose {things} these are, and its name says this one"
+            )
+        else:
+            self._left.append(LeftOut(what=what, why=f"no rule tells whose {things} these are"))
+
+    def _unclassified(self, found: Unclassified, things: str) -> None:
+        if found.named:
+            self._unknown(f"{found.named} {things} with this tenant's name", things, True)
+        if found.count > found.named:
+            self._unknown(f"{found.count - found.named} {things}", things, False)
 
     def _manifest(self) -> Manifest:
         tenant, info = self.whereabouts.tenant, self.place.repository.info

@@ -122,6 +122,7 @@ def _slice_table(number: int, saved: ArchivedTable, table: MappedTable) -> "Slic
         columns=tuple(name for name, _ in saved.columns),
         primary_key=table.primary_key,
         shared=table.shared,
+        evidence=table.scope == "audit",
     )
 
 

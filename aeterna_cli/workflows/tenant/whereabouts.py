@@ -39,6 +39,11 @@ class Whereabouts:
     def objects(self) -> ObjectMap:
         return ObjectMap.of(self.rules, self.everyone)
 
+    def mentioned(self, name: str | bytes) -> bool:
+        """Whether a name that no rule knows says this tenant's id or slug."""
+        text = name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")
+        return any(one.encode("utf-8", "surrogatepass") in text for one in self.tenant.values)
+
     def collections(self, described: Sequence[CollectionDescription]) -> CollectionMap:
         known = [one for one in described if one.name != OPS_COLLECTION]
         return classify_all(known, self.rules, self.everyone)
@@ -65,6 +70,18 @@ class Selections:
     mine: tuple[PointSelection, ...]
     doubtful: tuple[str, ...]
     unclassified: tuple[str, ...]
+
+
+@dataclass
+class Unclassified:
+    """Things that no rule knows; of ``named`` ones the name says the tenant's id or slug."""
+
+    count: int = 0
+    named: int = 0
+
+    def add(self, named: bool) -> None:
+        self.count += 1
+        self.named += named
 
 
 def map_of(place: Deployment, settings: PostgresSettings) -> tuple[DataMap, Rules]:

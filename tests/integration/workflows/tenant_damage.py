@@ -1,10 +1,12 @@
 """One customer's mistake, in every store: and nobody else's data is touched by it."""
 
+import io
 from contextlib import closing
 
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.stores.qdrant_slice import QdrantSlice
 from aeterna_cli.stores.redis_slice import RedisSlice
+from aeterna_cli.workflows.backup.tenant_objects import of_tenant
 from aeterna_cli.workflows.tenant.whereabouts import Whereabouts, find
 from tests.integration.deployment import Practice
 
@@ -18,6 +20,7 @@ def damage(practice: Practice, tenant: str) -> None:
         rows(practice, where)
         points(place, where)
         keys(place, where)
+        objects(place, where)
 
 
 def rows(practice: Practice, where: Whereabouts) -> None:
@@ -60,6 +63,15 @@ def keys(place: Deployment, where: Whereabouts) -> None:
         server.remove(plain[:10])
         server.connection.call("SET", f"{where.tenant.id}:added", "later")
         server.connection.call("SET", f"{where.tenant.id}:settings", "ruined")
+
+
+def objects(place: Deployment, where: Whereabouts) -> None:
+    """One goes, one changes, one comes."""
+    found = [(store, one.key) for store, one, _rule in of_tenant(place, where)]
+    (first, gone), (second, changed) = found[0], found[-1]
+    second.write(changed, io.BytesIO(b"ruined"), replace=True)
+    first.write(f"{where.tenant.id}/exports/later.tar.gz", io.BytesIO(b"later"))
+    first.delete([gone])
 
 
 def records(place: Deployment, where: Whereabouts) -> int:

@@ -11,6 +11,7 @@ from aeterna_cli.stores.postgres_copy import digest_of
 from aeterna_cli.stores.postgres_snapshot import current_snapshot
 from aeterna_cli.stores.qdrant_slice import QdrantSlice
 from aeterna_cli.stores.redis_slice import RedisSlice
+from aeterna_cli.workflows.backup.tenant_objects import of_tenant, sha256_of
 from aeterna_cli.workflows.tenant.rows import row_slice
 from aeterna_cli.workflows.tenant.whereabouts import Whereabouts, find
 from tests.integration.deployment import Practice
@@ -36,6 +37,7 @@ def look(practice: Practice, tenant: str) -> Everything:
         _rows(place, where, mine, others)
         _points(place, where, mine, others)
         _keys(place, where, mine, others)
+        _objects(place, where, mine, others)
         connection = place.redis.connection
         indexes = {
             name: sorted(connection.call("SMEMBERS", f"aeterna:{name}:__index"))
@@ -88,6 +90,15 @@ def _keys(place: Deployment, where: Whereabouts, mine: Found, others: Found) -> 
         ours, everybody = getattr(own, kind), getattr(total, kind)
         mine[kind] = ours
         others[kind] = _without(everybody, ours)
+
+
+def _objects(place: Deployment, where: Whereabouts, mine: Found, others: Found) -> None:
+    own = {(store.name, found.key) for store, found, _rule in of_tenant(place, where)}
+    for store in place.application_objects():
+        for found in store.objects():
+            name = (store.name, found.key)
+            with store.read(found.key) as stream:
+                (mine if name in own else others)[f"{name}"] = sha256_of(stream)
 
 
 def _without(total: Digest, part: Digest) -> tuple[int, int]:
