@@ -11,7 +11,7 @@ from uuid import uuid4
 from aeterna_cli.context import Context
 from aeterna_cli.errors import AeternaError, RefusedError, TransientError
 from aeterna_cli.stores.backoff import Backoff
-from aeterna_cli.stores.base.mover import Strategy
+from aeterna_cli.stores.base.mover import Pace, Strategy
 from aeterna_cli.stores.base.moves import MoveRecord
 from aeterna_cli.stores.base.placement import Placement, PlacementState, PointsPlace
 from aeterna_cli.stores.base.tenants import TenantIdentity
@@ -119,9 +119,10 @@ class TenantMove:
         return self._mover(seconds)
 
     def _mover(self, seconds: float | None) -> QdrantMover:
-        more: dict[str, Any] = {}
+        share = float(self.record.checkpoint.get("share", 1.0))
+        more: dict[str, Any] = {"pace": Pace(share=share)}
         if seconds is not None:
-            more = {"timeout": seconds, "backoff": _HASTY}
+            more = {"timeout": seconds, "backoff": _HASTY}  # and no rest while writers wait
         made = QdrantMover(
             end_of(self.place, self.source, self.tenant, **more),
             end_of(self.place, self.target, self.tenant, **more),
@@ -196,7 +197,7 @@ class TenantMove:
             sleep(_LOOK)
 
     def wait_for_instances(self, epoch: int) -> None:
-        """``RefusedError('placement_not_acknowledged')`` names those that do not honour it."""
+        """``TransientError('placement_not_acknowledged')`` names those that do not honour it."""
         if self.contract != "dual":
             return
         ttl = self.place.profile.application.route_ttl
@@ -207,10 +208,11 @@ class TenantMove:
             for one in self.place.placement.acknowledgements(self.tenant.id, ttl)
             if one.alive and one.epoch < epoch
         ]
-        raise RefusedError(
+        raise TransientError(
             "placement_not_acknowledged",
             f"{len(late)} instances do not honour the placement: {', '.join(late[:5])}",
-            hint="they hang or run without the placement client; nobody copies before they answer",
+            hint="they hang, or a write of theirs does not end; end them or wait, then run the same"
+            " command again",
             details={"instances": late, "epoch": epoch},
         )
 

@@ -16,6 +16,7 @@ from aeterna_cli.operations.kill_points import kill_point
 from aeterna_cli.stores.base.mover import Delta, Round
 from aeterna_cli.stores.base.placement import Placement, PlacementState
 from aeterna_cli.stores.qdrant_mover import QdrantMover
+from aeterna_cli.stores.qdrant_mover_rounds import never_settles
 from aeterna_cli.workflows.tenant.move import TenantMove
 from aeterna_cli.workflows.tenant.move_places import Spot
 
@@ -81,6 +82,8 @@ class Cutover:
         for number in range(1, ATTEMPTS + 1):
             safe_point()
             last = self._mover.round()
+            if last.ahead:
+                raise never_settles(1, last)
             since = last.started - self._skew(last.started)
             looked = time()
             rehearsal = self._mover.delta(since)
