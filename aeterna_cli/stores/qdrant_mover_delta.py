@@ -58,18 +58,22 @@ def time_missing(end: QdrantEnd, count: int) -> RefusedError:
 def run_delta(marks: Marks, source: QdrantEnd, target: QdrantEnd, since: float) -> Delta:
     """Repairs what differs among the points written since then, then counts both ends exactly.
 
-    Both ends are asked at the same time: writers may be waiting.
+    Everything is asked at the same time, for writers may be waiting. The numbers mean something
+    only while they do; after a repair they are asked again.
     """
     began = monotonic()
     repair = Repair(marks, source, target, 0.0)
-    with ThreadPoolExecutor(2, "delta") as threads:
+    with ThreadPoolExecutor(4, "delta") as threads:
+        numbers = threads.map(lambda end: end.count(), (source, target))
         theirs, ours = threads.map(lambda end: _changed(marks, end, since), (target, source))
         looked = theirs.keys() | ours.keys()
         for identifier in looked:
             if theirs.get(identifier) != ours.get(identifier):
                 repair.suspect(identifier)
         repair.settle()
-        left, right = threads.map(lambda end: end.count(), (source, target))
+        left, right = numbers
+        if repair.upserted or repair.deleted:
+            left, right = threads.map(lambda end: end.count(), (source, target))
     seconds = monotonic() - began
     return Delta(seconds, len(looked), repair.upserted, repair.deleted, left, right)
 

@@ -149,7 +149,8 @@ def view(found: MoveStatus) -> str:
     if found.held is not None:
         lines.append(f"  held        {human_seconds(found.held)} (attempt {found.attempts or 1})")
     if found.proof_until is not None:
-        verdict = "equal" if found.proof_equal else "differences that versions explain"
+        count = (found.evidence.get("proof") or {}).get("differences", 0)
+        verdict = "equal" if found.proof_equal else f"{count:,} points written meanwhile"
         lines.append(f"  proof       {verdict}, good until {found.proof_until}")
     lines += [f"  next: {step}" for step in found.next_steps]
     return "\n".join(lines)
