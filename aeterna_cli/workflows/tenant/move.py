@@ -176,10 +176,11 @@ class TenantMove:
                 raise
             made = found
         if tell:
-            self._tell(made)
+            self.tell(made)
         return made
 
-    def _tell(self, placement: Placement) -> None:
+    def tell(self, placement: Placement) -> None:
+        """Redis hears of it too; PostgreSQL's listeners have heard already."""
         warning = self.place.publish_placement(placement)
         if warning and not self.ctx.flags.quiet:
             self.ctx.out.note(warning)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic, time
 from typing import Any
 
-from aeterna_cli.errors import TransientError
+from aeterna_cli.errors import ConflictError, TransientError
 from aeterna_cli.operations.kill_points import kill_point
 from aeterna_cli.stores.base.mover import Delta, Round
 from aeterna_cli.stores.base.placement import Placement, PlacementState
@@ -91,6 +91,8 @@ class Cutover:
             looked = time()
             rehearsal = self._mover.delta(since)
             predicted = self._predicted(last, rehearsal)
+            self._hasty.source.prime(self._mover.source)
+            self._hasty.target.prime(self._mover.target)
             if predicted > _HOPELESS * self.limit:
                 missed.append(f"{predicted:.3f} s of hold predicted, {self.limit:g} s allowed")
                 continue
@@ -149,12 +151,23 @@ class Cutover:
             state: PlacementState = "dual" if self._dual else "serving"
             done = self._placed(held, self._going, state, rest)
             kill_point("move:switched")
+            hold = monotonic() - began
         except BaseException as error:
-            self._move.let_go()
+            self._let_go(before, held)
             if isinstance(error, TransientError):
                 raise _Missed(error.message) from error
             raise
-        return monotonic() - began, delta, done
+        self._move.tell(done)
+        return hold, delta, done
+
+    def _let_go(self, before: Placement, held: Placement) -> None:
+        """The row is as it was. Nothing is asked first: writers wait."""
+        try:
+            self._move.placed(
+                before.primary, before.secondary, before.state, expected=held.epoch, tell=False
+            )
+        except ConflictError:
+            self._move.let_go()  # the switch was committed after all, or somebody let go before us
 
     def _placed(
         self, now: Placement, primary: Spot, state: PlacementState, seconds: float
@@ -166,7 +179,7 @@ class Cutover:
             state,
             expected=now.epoch,
             lock_timeout=seconds,
-            tell=state != "held",
+            tell=False,
         )
 
     def _settled(self, held: Placement, since: float, last: Round, began: float) -> Delta:
