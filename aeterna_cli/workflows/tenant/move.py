@@ -25,6 +25,11 @@ _LOOK = 0.005  # seconds between two looks at acknowledgements: writers may be w
 _HASTY = Backoff(attempts=1)
 
 
+def _gentle(share: float) -> Pace:
+    """Small bites as well as rests: a server works on one request of ours no longer than needed."""
+    return Pace(page=64, scan_page=512, share=share)
+
+
 def store_of(ctx: Context) -> PostgresMoves:
     return PostgresMoves(ctx.deployment.profile.postgres)
 
@@ -120,9 +125,9 @@ class TenantMove:
 
     def _mover(self, seconds: float | None) -> QdrantMover:
         share = float(self.record.checkpoint.get("share", 1.0))
-        more: dict[str, Any] = {"pace": Pace(share=share)}
+        more: dict[str, Any] = {"pace": _gentle(share) if share < 1 else Pace()}
         if seconds is not None:
-            more = {"timeout": seconds, "backoff": _HASTY}  # and no rest while writers wait
+            more = {"timeout": seconds, "backoff": _HASTY, "pace": Pace()}
         made = QdrantMover(
             end_of(self.place, self.source, self.tenant, **more),
             end_of(self.place, self.target, self.tenant, **more),
