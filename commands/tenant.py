@@ -101,6 +101,10 @@ def migrate_(
         str | None,
         typer.Option("--from", metavar="COLLECTION", help="Where several hold its points."),
     ] = None,
+    pace: Annotated[
+        int,
+        typer.Option("--pace", min=1, max=100, help="Percent of the time to work; others' rest."),
+    ] = 100,
     allow: Annotated[
         list[str] | None,
         typer.Option("--allow", metavar="RISK", help="qdrant-1.16: its transfers lose updates."),
@@ -112,7 +116,9 @@ def migrate_(
     """
     from aeterna_cli.workflows.tenant import migrate
 
-    asked = migrate.options(tenant_id, to_shard, collection=from_, wait=wait, allow=allow or ())
+    asked = migrate.options(
+        tenant_id, to_shard, collection=from_, wait=wait, allow=allow or (), percent=pace
+    )
     ctx.out.result(migrate.run(ctx, asked))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.stores.base.mover import Delta, PointId
-from aeterna_cli.stores.qdrant_mover_end import Condition, QdrantEnd
+from aeterna_cli.stores.qdrant_mover_end import Condition, Line, QdrantEnd
 from aeterna_cli.stores.qdrant_mover_marks import Marks
 from aeterna_cli.stores.qdrant_mover_rounds import Repair
 
@@ -27,12 +27,12 @@ def written_since(value: Any, since: float) -> Condition:
     return {"key": FIELD, "range": {"gte": least}}
 
 
-def sample_time(end: QdrantEnd) -> Any:
+def sample_time(end: QdrantEnd, line: Line | None = None) -> Any:
     """``updated_at`` of one of the points; None where there is no point.
 
     ``RefusedError('updated_at_missing')`` for a value that is no time.
     """
-    points, _ = end.scroll(end.writing, limit=1, payload=[FIELD], vector=False)
+    points, _ = end.scroll(line or end.writing, limit=1, payload=[FIELD], vector=False)
     if not points:
         return None
     value = (points[0].get("payload") or {}).get(FIELD)
@@ -58,18 +58,22 @@ def time_missing(end: QdrantEnd, count: int) -> RefusedError:
 def run_delta(marks: Marks, source: QdrantEnd, target: QdrantEnd, since: float) -> Delta:
     """Repairs what differs among the points written since then, then counts both ends exactly.
 
-    Both ends are asked at the same time: writers may be waiting.
+    Everything is asked at the same time, for writers may be waiting. The numbers mean something
+    only while they do; after a repair they are asked again.
     """
     began = monotonic()
     repair = Repair(marks, source, target, 0.0)
-    with ThreadPoolExecutor(2, "delta") as threads:
+    with ThreadPoolExecutor(4, "delta") as threads:
+        numbers = threads.map(lambda end: end.count(), (source, target))
         theirs, ours = threads.map(lambda end: _changed(marks, end, since), (target, source))
         looked = theirs.keys() | ours.keys()
         for identifier in looked:
             if theirs.get(identifier) != ours.get(identifier):
                 repair.suspect(identifier)
         repair.settle()
-        left, right = threads.map(lambda end: end.count(), (source, target))
+        left, right = numbers
+        if repair.upserted or repair.deleted:
+            left, right = threads.map(lambda end: end.count(), (source, target))
     seconds = monotonic() - began
     return Delta(seconds, len(looked), repair.upserted, repair.deleted, left, right)
 
@@ -77,7 +81,7 @@ def run_delta(marks: Marks, source: QdrantEnd, target: QdrantEnd, since: float) 
 def _changed(marks: Marks, end: QdrantEnd, since: float) -> dict[PointId, int]:
     """The marks of the points written since then."""
     if end.time_sample is None:
-        end.time_sample = sample_time(end)
+        end.time_sample = sample_time(end, end.reading)  # the other line is counting
     if end.time_sample is None:
         return {}
     condition = written_since(end.time_sample, since)

@@ -1,10 +1,11 @@
 """One end of a move: a tenant's points in one collection, perhaps under one shard key."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, TypeVar
 
-from aeterna_cli.errors import RemoteError
+from aeterna_cli.errors import RemoteError, TransientError
 from aeterna_cli.settings import QdrantSettings
 from aeterna_cli.stores.backoff import Backoff, retried
 from aeterna_cli.stores.base.mover import Pace, PointId, TenantItems
@@ -63,6 +64,15 @@ class QdrantEnd:
     def close(self) -> None:
         self.reading.http.close()
         self.writing.http.close()
+
+    def prime(self, other: "QdrantEnd") -> None:
+        """Know what ``other`` of the same place knows, and be connected: for moments in which
+        writers wait. Transient faults are left to the first real call."""
+        self.time_sample = other.time_sample
+        self.config, self.version = other.config, other.version
+        for line in (self.reading, self.writing):
+            with suppress(TransientError):
+                line.call("GET", "/")
 
     @property
     def description(self) -> str:

@@ -36,6 +36,7 @@ class MigrateOptions:
     collection: str | None
     wait: bool
     allow: tuple[str, ...] = ()
+    share: float = 1.0
 
 
 def options(
@@ -45,6 +46,7 @@ def options(
     collection: str | None,
     wait: bool,
     allow: Sequence[str] = (),
+    percent: int = 100,
 ) -> MigrateOptions:
     """``UsageError`` for what can never be meant; nothing is contacted."""
     for name, text in (("--tenant-id", tenant), ("--to-shard", shard), ("--from", collection)):
@@ -57,7 +59,7 @@ def options(
             f"--allow {unknown[0]!r} means nothing",
             hint=f"known: {', '.join(ALLOWABLE)}",
         )
-    return MigrateOptions(tenant, shard, collection, wait, tuple(allow))
+    return MigrateOptions(tenant, shard, collection, wait, tuple(allow), percent / 100)
 
 
 def run(ctx: Context, asked: MigrateOptions) -> Result:
@@ -145,7 +147,7 @@ def _new(
     source = source_spot(ctx.deployment, tenant, asked.collection)
     check_places(tenant.slug, source, target)
     record = new_record(ctx, tenant, source, replace(target, field=source.field))
-    record = replace(record, checkpoint={"allowed": list(asked.allow)})
+    record = replace(record, checkpoint={"allowed": list(asked.allow), "share": asked.share})
     move = TenantMove(ctx, tenant, record)
     try:
         return record, {**check(move, shard), "wait": asked.wait}

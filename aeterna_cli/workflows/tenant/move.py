@@ -11,7 +11,7 @@ from uuid import uuid4
 from aeterna_cli.context import Context
 from aeterna_cli.errors import AeternaError, RefusedError, TransientError
 from aeterna_cli.stores.backoff import Backoff
-from aeterna_cli.stores.base.mover import Strategy
+from aeterna_cli.stores.base.mover import Pace, Strategy
 from aeterna_cli.stores.base.moves import MoveRecord
 from aeterna_cli.stores.base.placement import Placement, PlacementState, PointsPlace
 from aeterna_cli.stores.base.tenants import TenantIdentity
@@ -23,6 +23,11 @@ from aeterna_cli.workflows.tenant.move_places import Spot, end_of
 LOCK_SECONDS = 10.0
 _LOOK = 0.005  # seconds between two looks at acknowledgements: writers may be waiting
 _HASTY = Backoff(attempts=1)
+
+
+def _gentle(share: float) -> Pace:
+    """Small bites as well as rests: a server works on one request of ours no longer than needed."""
+    return Pace(page=64, scan_page=512, share=share)
 
 
 def store_of(ctx: Context) -> PostgresMoves:
@@ -119,9 +124,10 @@ class TenantMove:
         return self._mover(seconds)
 
     def _mover(self, seconds: float | None) -> QdrantMover:
-        more: dict[str, Any] = {}
+        share = float(self.record.checkpoint.get("share", 1.0))
+        more: dict[str, Any] = {"pace": _gentle(share) if share < 1 else Pace()}
         if seconds is not None:
-            more = {"timeout": seconds, "backoff": _HASTY}
+            more = {"timeout": seconds, "backoff": _HASTY, "pace": Pace()}
         made = QdrantMover(
             end_of(self.place, self.source, self.tenant, **more),
             end_of(self.place, self.target, self.tenant, **more),
@@ -175,10 +181,11 @@ class TenantMove:
                 raise
             made = found
         if tell:
-            self._tell(made)
+            self.tell(made)
         return made
 
-    def _tell(self, placement: Placement) -> None:
+    def tell(self, placement: Placement) -> None:
+        """Redis hears of it too; PostgreSQL's listeners have heard already."""
         warning = self.place.publish_placement(placement)
         if warning and not self.ctx.flags.quiet:
             self.ctx.out.note(warning)
@@ -196,7 +203,7 @@ class TenantMove:
             sleep(_LOOK)
 
     def wait_for_instances(self, epoch: int) -> None:
-        """``RefusedError('placement_not_acknowledged')`` names those that do not honour it."""
+        """``TransientError('placement_not_acknowledged')`` names those that do not honour it."""
         if self.contract != "dual":
             return
         ttl = self.place.profile.application.route_ttl
@@ -207,10 +214,11 @@ class TenantMove:
             for one in self.place.placement.acknowledgements(self.tenant.id, ttl)
             if one.alive and one.epoch < epoch
         ]
-        raise RefusedError(
+        raise TransientError(
             "placement_not_acknowledged",
             f"{len(late)} instances do not honour the placement: {', '.join(late[:5])}",
-            hint="they hang or run without the placement client; nobody copies before they answer",
+            hint="they hang, or a write of theirs does not end; end them or wait, then run the same"
+            " command again",
             details={"instances": late, "epoch": epoch},
         )
 

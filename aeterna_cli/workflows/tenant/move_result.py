@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from aeterna_cli.errors import RefusedError
+from aeterna_cli.errors import AeternaError, RefusedError, TransientError
 from aeterna_cli.output.result import Result
 from aeterna_cli.output.tables import human_seconds
 from aeterna_cli.workflows.tenant.move import TenantMove
-from aeterna_cli.workflows.tenant.move_phases import next_commands
+from aeterna_cli.workflows.tenant.move_phases import BEFORE_THE_SWITCH, next_commands
 
 #: How long a comparison of all content is proof enough to switch or to delete by it.
 PROOF_HOURS = 24
+_LOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,15 @@ def status(move: TenantMove, *, operation: str = "", count: bool = True) -> Move
 
 
 def _points(move: TenantMove, side: Any) -> int | None:
-    """None where that place was never made, or is gone."""
-    from aeterna_cli.errors import AeternaError
-
+    """None where that place was never made or is gone, and where its server does not answer: what
+    the move is at is told all the same."""
+    if side == "target" and move.by_server and move.phase in BEFORE_THE_SWITCH:
+        return None  # a key that only becomes readable with the switch
     try:
-        return move.mover.count(side)
+        return move.hasty(_LOOK_SECONDS).count(side)
+    except TransientError as error:
+        move.ctx.out.warn(error.message)
+        return None
     except AeternaError as error:
         if error.code in ("qdrant_not_found", "qdrant_refused"):
             return None
@@ -144,7 +149,8 @@ def view(found: MoveStatus) -> str:
     if found.held is not None:
         lines.append(f"  held        {human_seconds(found.held)} (attempt {found.attempts or 1})")
     if found.proof_until is not None:
-        verdict = "equal" if found.proof_equal else "differences that versions explain"
+        count = (found.evidence.get("proof") or {}).get("differences", 0)
+        verdict = "equal" if found.proof_equal else f"{count:,} points written meanwhile"
         lines.append(f"  proof       {verdict}, good until {found.proof_until}")
     lines += [f"  next: {step}" for step in found.next_steps]
     return "\n".join(lines)

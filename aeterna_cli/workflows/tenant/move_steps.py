@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from aeterna_cli.errors import AeternaError, FailedError
+from aeterna_cli.errors import FailedError, RefusedError, TransientError
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.stores.base.mover import Comparison, Copied, Round
 from aeterna_cli.stores.qdrant_mover_prepare import collection_facts, make_target
@@ -177,9 +177,11 @@ def _place(move: TenantMove) -> None:
         found = move.placed(move.source.place, move.target.place, "dual", expected=found.epoch)
     try:
         move.wait_for_instances(found.epoch)
-    except AeternaError:
+    except TransientError as error:
         move.placed(move.source.place, None, "serving", expected=found.epoch)
-        raise
+        raise RefusedError(
+            error.code, error.message, hint=error.hint, details=error.details
+        ) from error
     move.note(evidence={"epoch_dual": found.epoch})
 
 
