@@ -42,7 +42,7 @@ _aeterna_cli() {
       local names="$(cat "$cache/tenants" 2>/dev/null)"
       COMPREPLY=($(compgen -W "$names" -- "$cur"))
       return ;;
-    --allow | --allow-skew | --at | --break-glass | --capacity | --change | --class | --collection | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --environment | --folder | --forget | --from | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --mode | --name | --note | --points | --profile | --purpose | --rate | --rate-limit | --readers | --reason | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --allow | --allow-skew | --at | --break-glass | --capacity | --change | --class | --collection | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --environment | --folder | --forget | --from | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --mode | --name | --note | --pace | --points | --profile | --purpose | --rate | --rate-limit | --readers | --reason | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$path" in
     "") COMPREPLY=($(compgen -W "backup config datamap doctor lab operation repository restore shard tenant --help --version" -- "$cur")) ;;
@@ -92,7 +92,7 @@ _aeterna_cli() {
     " tenant") COMPREPLY=($(compgen -W "classify list migrate migration show --help" -- "$cur")) ;;
     " tenant classify") COMPREPLY=($(compgen -W "--debug --exit-code --help --medium --output --profile --quiet --small -o -p -q" -- "$cur")) ;;
     " tenant list") COMPREPLY=($(compgen -W "--all-stores --class --debug --help --limit --output --profile --quiet --sort --status -o -p -q" -- "$cur")) ;;
-    " tenant migrate") COMPREPLY=($(compgen -W "--allow --change --debug --dry-run --from --help --output --profile --quiet --reason --tenant-id --to-shard --wait --yes -o -p -q -y" -- "$cur")) ;;
+    " tenant migrate") COMPREPLY=($(compgen -W "--allow --change --debug --dry-run --from --help --output --pace --profile --quiet --reason --tenant-id --to-shard --wait --yes -o -p -q -y" -- "$cur")) ;;
     " tenant migration") COMPREPLY=($(compgen -W "cancel complete cutover rollback status verify --help" -- "$cur")) ;;
     " tenant migration cancel") COMPREPLY=($(compgen -W "--change --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
     " tenant migration complete") COMPREPLY=($(compgen -W "--break-glass --change --confirm --debug --dry-run --help --output --profile --quiet --reason --tenant-id --yes -o -p -q -y" -- "$cur")) ;;

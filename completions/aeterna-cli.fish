@@ -333,6 +333,7 @@ complete -c aeterna-cli -n '__fish_seen_subcommand_from tenant; and __fish_seen_
 complete -c aeterna-cli -n '__fish_seen_subcommand_from tenant; and __fish_seen_subcommand_from migrate' -l to-shard -x -a '(cat (set -q XDG_CACHE_HOME; and echo $XDG_CACHE_HOME; or echo $HOME/.cache)/aeterna-cli/*/shards 2>/dev/null)' -d 'See shard list.'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from tenant; and __fish_seen_subcommand_from migrate' -l wait -d 'Go on through the cutover.'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from tenant; and __fish_seen_subcommand_from migrate' -l from -r -F -d 'Where several hold its points.'
+complete -c aeterna-cli -n '__fish_seen_subcommand_from tenant; and __fish_seen_subcommand_from migrate' -l pace -r -F -d 'Percent of the time to work; others rest.'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from tenant; and __fish_seen_subcommand_from migrate' -l allow -r -F -d 'qdrant-1.16 its transfers lose updates.'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from tenant; and __fish_seen_subcommand_from migrate' -l profile -s p -r -F -d 'Which deployment. [env AETERNA_PROFILE]'
 complete -c aeterna-cli -n '__fish_seen_subcommand_from tenant; and __fish_seen_subcommand_from migrate' -l output -x -a 'table json ndjson csv' -s o -x -a 'table json ndjson csv' -d 'table, json, ndjson or csv; a table on a terminal, JSON in a pipe. [env AETERNA_OUTPUT]'

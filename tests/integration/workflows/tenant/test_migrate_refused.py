@@ -6,7 +6,7 @@ import pytest
 
 from aeterna_cli.errors import ConflictError
 from aeterna_cli.operations.lease import Lease, LeaseRequest
-from aeterna_cli.workflows.leases import tenant_lease
+from aeterna_cli.workflows import leases
 from tests.integration.stores.moving import OTHER, point
 from tests.integration.workflows.tenant.conftest import Begin
 from tests.integration.workflows.tenant.moves import SLUG, SOURCE, TARGET, Moves
@@ -109,7 +109,7 @@ def test_another_operation_on_the_tenant_is_a_conflict(begin: Begin) -> None:
         move.fill(5)
         place = move.practice.open()
         lease = Lease(
-            place.objects, LeaseRequest(tenant_lease(move.tenant)), operation="o", actor="somebody"
+            place.objects, LeaseRequest(leases.tenant(move.tenant)), operation="o", actor="somebody"
         )
         lease.acquire()
         try:
