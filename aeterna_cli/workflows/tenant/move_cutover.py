@@ -84,22 +84,13 @@ class Cutover:
         missed: list[str] = []
         for number in range(1, ATTEMPTS + 1):
             safe_point()
-            last = self._mover.round()
-            if last.ahead:
-                raise never_settles(1, last)
-            since = last.started - self._skew(last.started)
-            looked = time()
-            rehearsal = self._mover.delta(since)
-            predicted = self._predicted(last, rehearsal)
-            self._hasty.source.prime(self._mover.source)
-            self._hasty.target.prime(self._mover.target)
+            last, since, predicted = self._rehearsed()
             if predicted > _HOPELESS * self.limit:
                 missed.append(f"{predicted:.3f} s of hold predicted, {self.limit:g} s allowed")
                 continue
-            self._move.note(prediction=predicted)
             safe_point()
             try:
-                hold, delta, placement = self._attempt(looked - (last.started - since), last)
+                hold, delta, placement = self._attempt(since, last)
             except _Missed as reason:
                 missed.append(str(reason))
                 continue
@@ -117,6 +108,20 @@ class Cutover:
             ],
             details={"missed": missed},
         )
+
+    def _rehearsed(self) -> tuple[Round, float, float]:
+        """A round and a look at what was written since, with nobody waiting: the round, the moment
+        from which on a hold must look, and how long it will take."""
+        last = self._mover.round()
+        if last.ahead:
+            raise never_settles(1, last)
+        skew = self._skew(last.started)
+        looked = time()
+        predicted = self._predicted(last, self._mover.delta(last.started - skew))
+        self._hasty.source.prime(self._mover.source)
+        self._hasty.target.prime(self._mover.target)
+        self._move.note(prediction=predicted)
+        return last, looked - skew, predicted
 
     def _skew(self, started: float) -> float:
         """Wide where that costs nothing."""

@@ -61,42 +61,57 @@ def steer(
     seen = unfinished(ctx, tenant)
     try:
         check(seen)
-        facts = {
-            "move": seen.record.id,
-            "phase": seen.record.phase,
-            "source": dict(seen.record.source),
-            "target": dict(seen.record.target),
-        }
         if ctx.flags.dry_run:
             return result(schema, seen)
     finally:
         seen.close()
-    holder: list[TenantMove] = []
-
-    def step_of(do: Work) -> Callable[[StepRun], dict[str, Any]]:
-        def run(run: StepRun) -> dict[str, Any]:
-            if not holder:
-                holder.append(unfinished(ctx, tenant))
-                holder[0].let_go()
-                check(holder[0])
-            return do(holder[0], run)
-
-        return run
-
-    steps = [Step(name, step_of(do)) for name, do in work]
+    held = _Held(ctx, tenant, check)
+    steps = [Step(name, held.step(do)) for name, do in work]
     summary = f"{verb} of tenant {tenant.slug} from {seen.source.shard} to {seen.target.shard}"
     try:
-        plan = make_plan(tenant, kind, summary, facts, steps, danger=danger)
+        plan = make_plan(tenant, kind, summary, _facts(seen), steps, danger=danger)
         outcome = execute(plan, ctx.run_environment())
-        return result(schema, holder[0], operation=outcome.operation)
+        return result(schema, held.move, operation=outcome.operation)
     except AeternaError as error:
-        for one in holder:
-            quietly(one)
-        told(error, tenant, holder[0] if holder else seen)
+        if held.opened is not None:
+            quietly(held.opened)
+        told(error, tenant, held.opened or seen)
         raise
     finally:
-        for one in holder:
-            one.close()
+        if held.opened is not None:
+            held.opened.close()
+
+
+class _Held:
+    """The move as it is under the lease, read when the first step asks for it."""
+
+    def __init__(
+        self, ctx: Context, tenant: TenantIdentity, check: Callable[[TenantMove], None]
+    ) -> None:
+        self._ctx = ctx
+        self._tenant = tenant
+        self._check = check
+        self.opened: TenantMove | None = None
+
+    @property
+    def move(self) -> TenantMove:
+        if self.opened is None:
+            self.opened = unfinished(self._ctx, self._tenant)
+            self.opened.let_go()
+            self._check(self.opened)
+        return self.opened
+
+    def step(self, work: Work) -> Callable[[StepRun], dict[str, Any]]:
+        return lambda run: work(self.move, run)
+
+
+def _facts(move: TenantMove) -> dict[str, Any]:
+    return {
+        "move": move.record.id,
+        "phase": move.record.phase,
+        "source": dict(move.record.source),
+        "target": dict(move.record.target),
+    }
 
 
 def told(error: AeternaError, tenant: TenantIdentity, move: TenantMove) -> None:

@@ -187,9 +187,17 @@ def test_a_point_that_is_written_while_it_is_being_deleted_on_the_target_stays(
             if "batch" in line and 777 not in app.versions:
                 app.put(777)
 
-        with gated(one, reborn) as (mover, _):
+        def there(line: str) -> None:
+            if "batch" in line:
+                seen.append(777 in moving.content(one, TARGET))
+
+        seen: list[bool] = []
+        with gated(one, reborn) as (mover, through):
+            through.after = there
             mover.copy(None)
             mover.rounds(4)
+        assert seen
+        assert all(seen)  # not even for a moment was it gone
         assert moving.content(one, TARGET)[777][0]["version"] == 2
 
 
