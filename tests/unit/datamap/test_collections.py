@@ -125,7 +125,7 @@ def test_a_code_search_collection_of_one_tenant_is_never_certain() -> None:
 def test_what_nobody_knows_is_listed() -> None:
     found = known(described("something"), described("aeterna_removed"), described("aeterna_1"))
     assert [one.collection for one in found.unclassified()] == ["something", "aeterna_removed"]
-    assert [line["kind"] for line in found.describe()] == ["unclassified", "unknown", "tenant"]
+    assert [one.kind for one in found.classes] == ["unclassified", "unknown", "tenant"]
 
 
 @pytest.mark.parametrize(
