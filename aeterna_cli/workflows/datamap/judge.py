@@ -25,6 +25,7 @@ from aeterna_cli.errors import (
     RemoteError,
     TransientError,
 )
+from aeterna_cli.stores.base.catalogue import quoted
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.workflows.datamap.build import Begun
 
@@ -87,10 +88,15 @@ class Judge:
             try:
                 yield self._server(server)
             except FAULTS as error:
-                key = f"qdrant_servers.{server}.api_key_file" if server else "qdrant.api_key_file"
-                mend = f"{key}: a key that may read every collection"
-                denied = isinstance(error, AuthenticationError)
-                yield not_checked("qdrant", server, error, mend if denied else "")
+                yield not_checked("qdrant", server, error, self._key_mend(server, error))
+
+    def _key_mend(self, server: str, error: AeternaError) -> str:
+        """Shards are read from our own schema of PostgreSQL, collections from Qdrant."""
+        if error.code == "missing_privilege":
+            return f"GRANT pg_read_all_data TO {quoted(self._begun.map.role.name)}"
+        key = f"qdrant_servers.{server}.api_key_file" if server else "qdrant.api_key_file"
+        denied = isinstance(error, AuthenticationError)
+        return f"{key}: a key that may read every collection" if denied else ""
 
     def _server(self, server: str) -> Verdict:
         map_ = self._begun.collections(server)
