@@ -34,7 +34,7 @@ def _literal(name: str) -> str:
     """A name as a pattern in TOML, which writes strings as JSON does; a brace begins the open part,
     because a pattern has no other way to say one."""
     head, brace, _ = name.replace("}", "{").partition("{")
-    return json.dumps(f"{head}{{rest*}}" if brace else name, ensure_ascii=False)
+    return json.dumps(f"{head or '...'}{{rest*}}" if brace else name, ensure_ascii=False)
 
 
 def of_collections(server: str, map_: CollectionMap) -> Iterator[Finding]:

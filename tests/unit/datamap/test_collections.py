@@ -128,6 +128,24 @@ def test_what_nobody_knows_is_listed() -> None:
     assert [one.kind for one in found.classes] == ["unclassified", "unknown", "tenant"]
 
 
+def test_a_collection_that_a_shard_lies_in_is_told_apart_by_payload() -> None:
+    names = ("dedicated-1", "aeterna_removed", "memories-shared", "aeterna_1")
+    found = classify_all([described(name) for name in names], SHIPPED, NEIGHBOURS, names)
+    assert [(one.kind, one.field) for one in found.classes] == [
+        ("shared", "tenant_id"), ("shared", "tenant_id"), ("shared", "tenant_id"),
+        ("tenant", "tenant_id"),
+    ]  # fmt: skip
+
+
+def test_a_word_in_a_pattern_is_any_text() -> None:
+    """Collections have no separator; two open parts side by side would be a guess."""
+    rule = {"name": "years", "pattern": "t-{year}", "kind": "infrastructure"}
+    (found,) = classify_all([described("t-20:26 x")], {"collection": [rule]}, ()).classes
+    assert found.kind == "infrastructure"
+    with pytest.raises(UsageError):
+        parse({"collection": [{**rule, "pattern": "t-{year}-{month}"}]})
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
