@@ -220,6 +220,20 @@ def test_a_key_that_qdrant_does_not_know_is_a_finding(
     assert "qdrant.api_key_file" in found(ran.data)[("store_not_checked", "qdrant")]["mend"]
 
 
+def test_a_bucket_that_refuses_our_key_is_told_with_the_policy_that_mends_it(
+    lab: Lab, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = lab_profile.tree(lab.place())["object_stores"]["application"]
+    refused = {"application": {**bucket, "access_key_id": "nobody"}}
+    here = at(lab, cli, tmp_path / "a", monkeypatch, object_stores=refused)
+    ran = here.cli("datamap", "check", "--store", "objects")
+    assert ran.code == 8
+    mend = found(ran.data)[("store_not_checked", "objects: application")]["mend"]
+    policy = json.loads(mend.partition(": ")[2])
+    assert policy["Action"] == ["s3:ListBucket"]
+    assert policy["Resource"] == [f"arn:aws:s3:::{bucket['url'].removeprefix('s3://')}"]
+
+
 @pytest.mark.parametrize("word", ["scan", "type", "getrange"])
 def test_a_redis_user_who_may_not_look_is_told_the_line_that_mends_it(
     lab: Lab, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
