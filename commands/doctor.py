@@ -20,7 +20,11 @@ def doctor_(
     ] = False,
     purpose: Annotated[
         str | None,
-        typer.Option("--purpose", help="backup or restore only; --grants means backup."),
+        typer.Option(
+            "--purpose",
+            help="backup (what --grants means) or restore only; with --grants also read,"
+            " tenant-restore or move.",
+        ),
     ] = None,
 ) -> None:
     """Check everything that backup and restore need; every finding says what mends it.

@@ -42,7 +42,7 @@ _aeterna_cli() {
       local names="$(cat "$cache/tenants" 2>/dev/null)"
       COMPREPLY=($(compgen -W "$names" -- "$cur"))
       return ;;
-    --allow | --allow-skew | --at | --break-glass | --capacity | --change | --class | --collection | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --environment | --folder | --forget | --from | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --mode | --name | --note | --pace | --points | --profile | --purpose | --rate | --rate-limit | --readers | --reason | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --allow | --allow-skew | --at | --break-glass | --capacity | --change | --class | --collection | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --environment | --folder | --forget | --from | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --mode | --name | --note | --pace | --points | --profile | --purpose | --rate | --rate-limit | --readers | --reason | --sample | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$path" in
     "") COMPREPLY=($(compgen -W "backup config datamap doctor lab operation repository restore shard tenant --help --version" -- "$cur")) ;;
@@ -61,8 +61,8 @@ _aeterna_cli() {
     " config show") COMPREPLY=($(compgen -W "--debug --help --origin --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " config test") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
     " datamap") COMPREPLY=($(compgen -W "check show --help" -- "$cur")) ;;
-    " datamap check") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
-    " datamap show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --store --table -o -p -q" -- "$cur")) ;;
+    " datamap check") COMPREPLY=($(compgen -W "--debug --help --names --output --profile --quiet --sample --store -o -p -q" -- "$cur")) ;;
+    " datamap show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --store --table --tenant -o -p -q" -- "$cur")) ;;
     " doctor") COMPREPLY=($(compgen -W "--debug --grants --help --output --profile --purpose --quiet -o -p -q" -- "$cur")) ;;
     " lab") COMPREPLY=($(compgen -W "demo down env reset seed status up workload --help" -- "$cur")) ;;
     " lab demo") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --scale -o -p -q" -- "$cur")) ;;

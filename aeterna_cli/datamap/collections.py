@@ -6,7 +6,7 @@ and ``acme_corp`` are the same there, and ``acme`` is the beginning of both): it
 that it may mean, and a name alone never allows to delete it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -146,10 +146,13 @@ def classify_all(
     descriptions: Iterable[CollectionDescription],
     rules: Rules,
     tenants: Iterable[TenantIdentity],
+    registered: Container[str] = (),
 ) -> "CollectionMap":
-    """What every collection is. Asks nobody."""
+    """What every collection is. Asks nobody. ``registered`` are those that shards lie in: whatever
+    they are called, tenants' points may be there, told apart by payload."""
     parsed, known = parse(rules), KnownTenants.of(tenants)
-    return CollectionMap(tuple(_classify(one, parsed, known) for one in descriptions), known)
+    classes = (_classify(one, parsed, known, registered) for one in descriptions)
+    return CollectionMap(tuple(classes), known)
 
 
 @dataclass(frozen=True)
@@ -179,23 +182,6 @@ class CollectionMap:
         collection that is certainly one tenant's is its id; of any other that is no shared one
         it is ``""``."""
         return tuple(_question(one) for one in self.classes if one.kind != "ours")
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Every collection for people."""
-        return [
-            {
-                "collection": one.collection,
-                "kind": one.kind,
-                "rule": one.rule.name if one.rule is not None else None,
-                "tenants": list(one.tenants),
-                "ambiguous": one.ambiguous,
-                "field": one.field or None,
-                "json": f"{one.json_field}.{one.json_path}" if one.json_field else None,
-                "indexed": one.indexed,
-                "shard_keys": [key for key in one.shard_keys if key is not None],
-            }
-            for one in self.classes
-        ]
 
 
 def _question(found: CollectionClass) -> PointsQuestion:
@@ -231,7 +217,10 @@ def _selection(found: CollectionClass, tenant: TenantIdentity) -> PointSelection
 
 
 def _classify(
-    described: CollectionDescription, rules: Sequence[CollectionRule], known: KnownTenants
+    described: CollectionDescription,
+    rules: Sequence[CollectionRule],
+    known: KnownTenants,
+    registered: Container[str],
 ) -> CollectionClass:
     name = encoded(described.name)
     fits = [(rule, rule.pattern.fit(name, known)) for rule in rules]
@@ -246,7 +235,7 @@ def _classify(
     if named:
         everyone = each_once(who for _, tenants in named for who in tenants)
         return _class(described, "tenant", named[0][0], everyone)
-    if "tenant_id" in described.payload_schema:
+    if "tenant_id" in described.payload_schema or described.name in registered:
         return _class(described, "shared", None, ())
     if found:
         return _class(described, "unknown", found[0][0], ())

@@ -185,24 +185,6 @@ class KeyMap:
     def channels(self) -> Iterator[KeyRule]:
         yield from (rule for rule in self.rules if rule.channel)
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Every rule for people: what it is and where its tenant stands."""
-        return [
-            {
-                "name": rule.name,
-                "pattern": rule.pattern.generic(),
-                "what": "channel" if rule.channel else "key",
-                "type": rule.type,
-                "ttl": rule.ttl,
-                "role": rule.role,
-                "rebuildable": rule.rebuildable,
-                "tenant": _place(rule),
-                "index": rule.index,
-                "note": rule.note,
-            }
-            for rule in self.rules
-        ]
-
 
 def _without_tenant(rule: KeyRule) -> Holder:
     if rule.role == "ours":
@@ -218,12 +200,6 @@ def _holder(
     if not tenants:
         return "unknown" if strangers else "nobody"
     return "tenant" if len(tenants) == 1 and not strangers else "several"
-
-
-def _place(rule: KeyRule) -> str:
-    if rule.paths:
-        return "value: " + ", ".join(rule.paths)
-    return "name" if rule.pattern.has_tenant else "-"
 
 
 def texts_at(document: Any, path: str) -> Iterator[str]:

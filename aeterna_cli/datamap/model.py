@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from aeterna_cli.datamap.closure import Order
+from aeterna_cli.datamap.collections import CollectionClass, CollectionMap
+from aeterna_cli.datamap.keys import KeyMap
+from aeterna_cli.datamap.objects import ObjectMap
 from aeterna_cli.datamap.table_rules import Scope, Subject, TableRule
 from aeterna_cli.stores.base.catalogue import (
     CatalogueTable,
@@ -82,7 +85,10 @@ class DataMap:
     """``tables`` by label, by name. ``root`` is None where the database has no table of tenants.
 
     ``order`` tells in which order all of them are filled and emptied; ``findings`` what speaks
-    against trusting the map, errors first.
+    against trusting the tables' part, errors first.
+
+    The other stores are there where somebody asked for them: ``collections`` by Qdrant server (""
+    is the profile's own), ``keys``, ``objects``. A map of tables alone says nothing about them.
     """
 
     database: str
@@ -91,10 +97,24 @@ class DataMap:
     tables: Mapping[str, MappedTable]
     order: Order
     findings: tuple[Finding, ...] = field(default=())
+    collections: Mapping[str, CollectionMap] = field(default_factory=dict)
+    keys: KeyMap | None = None
+    objects: ObjectMap | None = None
 
     @cached_property
     def unclassified(self) -> tuple[MappedTable, ...]:
         return tuple(one for one in self.tables.values() if one.scope == "unclassified")
+
+    @cached_property
+    def unclassified_collections(self) -> tuple[CollectionClass, ...]:
+        """Those that fit no rule. One that fits a rule with nobody known in it is somebody's, who
+        is gone: no other tenant's points are looked for there."""
+        return tuple(
+            one
+            for found in self.collections.values()
+            for one in found.classes
+            if one.kind == "unclassified"
+        )
 
     @cached_property
     def of_tenants(self) -> tuple[MappedTable, ...]:

@@ -7,7 +7,7 @@ As with keys, a tenant in a name is looked up, never cut out of it; what fits no
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Literal
 
 from aeterna_cli.datamap.entries import Fields, by_name
 from aeterna_cli.datamap.known import KnownTenants, each_once, encoded
@@ -108,18 +108,3 @@ class ObjectMap:
             return ObjectClass(best, "tenant" if len(tenants) == 1 else "ambiguous", tenants)
         best = found[0][0]
         return ObjectClass(best, "unknown" if best.pattern.has_tenant else "nobody")
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Every rule for people."""
-        return [
-            {
-                "name": rule.name,
-                "pattern": rule.pattern.generic(),
-                "stores": list(rule.stores),
-                "role": rule.role,
-                "rebuildable": rule.rebuildable,
-                "tenant": "name" if rule.pattern.has_tenant else "-",
-                "note": rule.note,
-            }
-            for rule in self.rules
-        ]

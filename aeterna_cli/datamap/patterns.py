@@ -2,7 +2,8 @@
 
 ``{tenant}`` stands for a tenant's value and is found by looking known values up, never by cutting a
 name at its separators: a value may hold separators, quotes, ``*`` or ``%`` itself. Every other
-``{word}`` stands for text without a separator, ``{word*}`` for any text; neither is ever empty.
+``{word}`` stands for text without a separator (any text where names have none), ``{word*}`` for any
+text; neither is ever empty.
 """
 
 import re
@@ -46,7 +47,8 @@ class Pattern:
         if re.search(r"\}\{", text):
             raise ValueError("has two placeholders without anything between them")
         halves = text.split(TENANT)
-        if any(half.count("*}") > 1 for half in halves):
+        open_end = "*}" if separator else "}"  # without a separator nothing ends a part
+        if any(half.count(open_end) > 1 for half in halves):
             raise ValueError("has two open placeholders side by side: where one ends is a guess")
         anyone = _expression(text.replace(TENANT, "{anyone*}"), separator)
         literals = tuple(_WORD.split(text)[::3])
@@ -154,6 +156,8 @@ def _expression(text: str, separator: str) -> "re.Pattern[bytes]":
             parts.append(re.escape(encoded(part)))
         elif part.endswith("*}"):
             parts.append(b"(.+)")
-        else:
+        elif separator:
             parts.append(b"([^%b]+)" % re.escape(encoded(separator)))
+        else:
+            parts.append(b"(.+)")
     return re.compile(b"".join(parts), re.DOTALL)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from aeterna_cli.datamap.model import DataMap, MappedTable
+from aeterna_cli.datamap.store_findings import add_collection
 from aeterna_cli.datamap.tables import add_rule
 from aeterna_cli.errors import AuthenticationError, RefusedError
 from aeterna_cli.stores.base.catalogue import quoted
@@ -44,8 +45,14 @@ def require_writable(map_: DataMap, tables: Iterable[MappedTable] | None = None)
 
 
 def require_classified(map_: DataMap) -> None:
-    """Every table is classified; ``RefusedError('tables_unclassified')`` names those that are not:
-    what they hold would be left behind, or be somebody else's."""
+    """Every table and collection of the map is classified: what an unclassified one holds would be
+    left behind, or be somebody else's.
+
+    ``RefusedError``: ``tables_unclassified``, ``collections_unclassified``, with the rule to add.
+    Keys and objects are not asked for: there may be millions, and no work ever touches one that is
+    not certainly the tenant's; ``datamap check`` names what nobody knows.
+    """
+    require_collections_classified(map_)
     if map_.unclassified:
         labels = [one.label for one in map_.unclassified]
         raise RefusedError(
@@ -54,6 +61,19 @@ def require_classified(map_: DataMap) -> None:
             hint=add_rule(labels[0]),
             next_steps=["aeterna-cli datamap check"],
             details={"tables": labels},
+        )
+
+
+def require_collections_classified(map_: DataMap) -> None:
+    """As ``require_classified``, for work that touches no table."""
+    if map_.unclassified_collections:
+        names = [one.collection for one in map_.unclassified_collections]
+        raise RefusedError(
+            "collections_unclassified",
+            f"nothing tells whose points are in {_few(names, 'collection')}",
+            hint=add_collection(names[0]),
+            next_steps=["aeterna-cli datamap check --store qdrant"],
+            details={"collections": names},
         )
 
 
@@ -114,6 +134,10 @@ def _lacking(tables: Iterable[MappedTable], words: Sequence[str]) -> list[Mapped
 
 
 def _counted(tables: Sequence[MappedTable]) -> str:
-    names = ", ".join(one.label for one in tables[:_SHOWN])
-    more = "" if len(tables) <= _SHOWN else f" and {len(tables) - _SHOWN} more"
-    return f"{len(tables)} table{'s' if len(tables) > 1 else ''}: {names}{more}"
+    return _few([one.label for one in tables], "table")
+
+
+def _few(names: Sequence[str], what: str) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    more = "" if len(names) <= _SHOWN else f" and {len(names) - _SHOWN} more"
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {shown}{more}"

@@ -9,7 +9,7 @@ from typing import Literal
 from aeterna_cli.errors import UsageError
 from aeterna_cli.settings import PostgresSettings
 
-Purpose = Literal["backup", "restore"]
+Purpose = Literal["backup", "restore", "read", "tenant-restore", "move"]
 
 _BACKUP = """\
 -- streams the base backup and WAL; sees every row of every table, also where row security is forced
@@ -25,6 +25,8 @@ END $aeterna$;
 -- names the recovery point; both functions are granted in this database only
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {user};
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {user};
+"""
+_OWN = """\
 -- its own schema for the recovery point's marker, shards and placements; nothing of the
 -- application's is written
 CREATE SCHEMA IF NOT EXISTS aeterna_ops;
@@ -47,26 +49,49 @@ ALTER ROLE {user} LOGIN;
 -- a password without a trace in history or log, in psql:  \\password {user}
 GRANT CONNECT ON DATABASE {database} TO {user};
 """
+_READ = """\
+-- sees every row of every table, also where row security is forced, and of aeterna_ops; writes
+-- nothing
+ALTER ROLE {user} BYPASSRLS;
+GRANT pg_read_all_data TO {user};
+"""
+_WRITE = """\
+-- writes one tenant's rows back into any table, and compares everybody else's before and after
+ALTER ROLE {user} BYPASSRLS;
+GRANT pg_read_all_data, pg_write_all_data TO {user};
+-- stages what was saved
+GRANT TEMPORARY ON DATABASE {database} TO {user};
+-- switches triggers off for its own session (PostgreSQL 15 and later; before, only a superuser may)
+GRANT SET ON PARAMETER session_replication_role TO {user};
+"""
 _REPLICA = "-- the role lives in the cluster: a replica that base backups come from has it too\n"
+
+_PARTS: dict[Purpose, tuple[str, ...]] = {
+    "backup": (_BACKUP, _OWN),
+    "restore": (),
+    "read": (_READ,),
+    "tenant-restore": (_WRITE,),
+    "move": (_READ, _OWN),
+}
 
 
 def least_privilege_sql(settings: PostgresSettings, purpose: Purpose) -> str:
     """Statements for the profile's user and database, without any password.
 
-    The backup role can also do ``restore verify``, which reads the rows of a running server. The
-    restore role only asks a running server who it is: what is restored is prepared by a scratch
-    server of our own and takes the old data directory's place.
+    The backup role can also do ``restore verify``, which reads the rows of a running server, and
+    everything that ``read`` and ``move`` can. The restore role only asks a running server who it
+    is: what is restored is prepared by a scratch server of our own and takes the old data
+    directory's place. ``tenant-restore`` is for the user who writes (``postgres.restore_user``).
     """
+    user = settings.for_writing().user if purpose == "tenant-restore" else settings.user
     names = {
-        "user": identifier(settings.user),
+        "user": identifier(user),
         "database": identifier(settings.database),
-        "name": _literal(settings.user),
+        "name": _literal(user),
     }
-    text = _ROLE.format(**names)
-    if purpose == "backup":
-        text += _BACKUP.format(**names)
-        text += _REPLICA if settings.replica is not None else ""
-    return text
+    text = _ROLE + "".join(_PARTS[purpose])
+    text += _REPLICA if purpose == "backup" and settings.replica is not None else ""
+    return text.format(**names)
 
 
 def identifier(name: str) -> str:

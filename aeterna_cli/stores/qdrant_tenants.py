@@ -48,6 +48,21 @@ class QdrantTenants:
         ``QdrantServer`` counts them, which fails while a shard is being filled."""
         return outline_all(self._http)
 
+    def names_tenants(self, question: PointsQuestion) -> bool | None:
+        """Whether some of a collection's first points have the tenant's field, or its JSON text;
+        None where there are no points. No proof: a small look at what the rule says."""
+        fields = [name for name in (question.field, question.json_field) if name]
+        body = {"limit": _SAMPLE, "with_payload": {"include": fields}, "with_vector": False}
+        seen = False
+        for key in question.shard_keys:
+            asked = body if key is None else {**body, "shard_key": key}
+            path = f"/collections/{part(question.collection)}/points/scroll"
+            for point in self._http.call("POST", path, asked)["points"]:
+                seen = True
+                if point.get("payload"):
+                    return True
+        return False if seen else None
+
     def count(
         self,
         questions: Iterable[PointsQuestion],

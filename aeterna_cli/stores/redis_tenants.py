@@ -1,6 +1,6 @@
 """Whose the keys of a database are: one SCAN, values read only where nothing else tells."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from aeterna_cli.errors import InterruptedByUser
 from aeterna_cli.settings import RedisSettings
@@ -13,6 +13,7 @@ from aeterna_cli.stores.redis_connection import (
     never,
 )
 from aeterna_cli.stores.redis_logical import scan
+from aeterna_cli.stores.redis_privileges import least_privilege_acl, missing_commands
 
 #: a record with a tenant inside is small; a longer value is not read and said to be unreadable
 LONGEST_VALUE = 1 << 20
@@ -45,10 +46,8 @@ class RedisTenants:
         every key seen, and the tally.
         """
         tally = Tally()
-        for keys in scan(self._connection):
-            if stop():
-                raise InterruptedByUser("interrupted", f"stopped after {tally.total.count} keys")
-            classes = self._told([(key, judge.classify(key)) for key in keys], judge)
+        for classes in self.judged(judge, stop=stop):
+            keys = [key for key, _ in classes]
             volumes = self._sizes(keys) if sizes else [0] * len(keys)
             for (key, found), size in zip(classes, volumes, strict=True):
                 if size is not None:
@@ -56,6 +55,38 @@ class RedisTenants:
                     if each is not None:
                         each(key, found)
         return tally
+
+    def judged(
+        self, judge: KeyJudge[K], *, most: int | None = None, stop: Callable[[], bool] = never
+    ) -> Iterator[list[tuple[bytes, K]]]:
+        """Every key once with its class, a batch at a time, in one SCAN; ``most`` keys at most.
+
+        ``InterruptedByUser`` where ``stop`` says so.
+        """
+        seen = 0
+        for keys in scan(self._connection):
+            if stop():
+                raise InterruptedByUser("interrupted", f"stopped after {seen} keys")
+            chosen = keys if most is None else keys[: most - seen]
+            seen += len(chosen)
+            yield self._told([(key, judge.classify(key)) for key in chosen], judge)
+            if most is not None and seen >= most:
+                return
+
+    def types(self, keys: Sequence[bytes]) -> list[str]:
+        """The server's TYPE of each key; ``none`` for one that is gone."""
+        answers = self._connection.batch([["TYPE", key] for key in keys])
+        return [one.decode() if isinstance(one, bytes) else str(one) for one in answers]
+
+    def number(self) -> int:
+        """How many keys the database has, by the server's own count."""
+        return int(self._connection.call("DBSIZE"))
+
+    def lacking(self) -> tuple[str, Sequence[str]]:
+        """The ACL line of a user who may do what this class does, and which of it ours may not;
+        nothing where the server does not let us find out."""
+        missing = missing_commands(self._connection, "read")
+        return least_privilege_acl("read"), missing or ()
 
     def _sizes(self, keys: Sequence[bytes]) -> list[int | None]:
         """Bytes of each key; None for one that is gone."""

@@ -15,6 +15,12 @@ _OBJECTS: dict[S3Purpose, list[str]] = {
 }
 
 
+def s3_list_policy(bucket: str, prefix: str) -> dict[str, Any]:
+    """What the data map and counting tenants need of one of the application's buckets: its list of
+    names, no object."""
+    return {"Version": "2012-10-17", "Statement": [_listing("ListObjects", bucket, prefix)]}
+
+
 def s3_policy(bucket: str, prefix: str, purpose: S3Purpose) -> dict[str, Any]:
     """What ``purpose`` may do below ``prefix`` of ``bucket``, and nothing else.
 
@@ -23,14 +29,8 @@ def s3_policy(bucket: str, prefix: str, purpose: S3Purpose) -> dict[str, Any]:
     """
     bucket_name = f"arn:aws:s3:::{bucket}"
     below = f"{prefix.strip('/')}/*" if prefix.strip("/") else "*"
-    listing: dict[str, Any] = {
-        "Sid": "ListRepository",
-        "Effect": "Allow",
-        "Action": ["s3:ListBucket"],
-        "Resource": [bucket_name],
-    }
     statements = [
-        listing,
+        _listing("ListRepository", bucket, prefix),
         {
             "Sid": "UseObjects",
             "Effect": "Allow",
@@ -45,9 +45,18 @@ def s3_policy(bucket: str, prefix: str, purpose: S3Purpose) -> dict[str, Any]:
             "Action": ["s3:ListBucketMultipartUploads"],
             "Resource": [bucket_name],
         }
-        statements.append(uploads)
-    if below != "*":
-        for statement in statements:
-            if statement["Resource"] == [bucket_name]:
-                statement["Condition"] = {"StringLike": {"s3:prefix": [below]}}
+        statements.append(_limited(uploads, prefix))
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _listing(name: str, bucket: str, prefix: str) -> dict[str, Any]:
+    resource = [f"arn:aws:s3:::{bucket}"]
+    listing = {"Sid": name, "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": resource}
+    return _limited(listing, prefix)
+
+
+def _limited(statement: dict[str, Any], prefix: str) -> dict[str, Any]:
+    below = prefix.strip("/")
+    if below:
+        statement["Condition"] = {"StringLike": {"s3:prefix": [f"{below}/*"]}}
+    return statement

@@ -31,7 +31,6 @@ class SeedObject:
 
 def seed_objects(seed: int, everyone: Sequence[Tenant]) -> Iterator[SeedObject]:
     """Every object, once each. A tenant of the crowd has an export alone."""
-    yield _object("README.txt", "notes of whoever made the bucket", None)
     for tenant in everyone:
         if tenant.vacant:
             continue

@@ -8,10 +8,10 @@ from aeterna_cli.datamap.privileges import require_classified, require_writable
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import ConflictError
 from aeterna_cli.stores.base.tenants import TenantIdentity
+from aeterna_cli.workflows.datamap.build import build
 from aeterna_cli.workflows.restore.tenant_slice import TenantSlice, blocks
 from aeterna_cli.workflows.tenant.archive import ROWS
 from aeterna_cli.workflows.tenant.rows import judge, matched
-from aeterna_cli.workflows.tenant.whereabouts import map_of
 
 if TYPE_CHECKING:
     from aeterna_cli.stores.postgres_slice import SliceSession
@@ -32,7 +32,7 @@ def staged(
     from aeterna_cli.stores.postgres_slice import SliceSession
 
     settings = place.profile.postgres.for_writing()
-    map_, _ = map_of(place, settings)
+    map_ = build(place, settings)
     require_classified(map_)
     tables, unknown = matched(map_, source.facts.tables)
     require_writable(map_, [map_.tables[one.label] for one in tables])

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aeterna_cli.context import Context
+from aeterna_cli.datamap.privileges import require_collections_classified
 from aeterna_cli.errors import RemoteError
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.stores.base.findings import Finding
@@ -49,6 +50,7 @@ class TenantSteps:
         """Everything that would be done; nothing is written but temporary tables of a session."""
         parts, notes = self.opened.parts, list(self.opened.notes)
         refuse_moving(self._place, self.opened.tenant)
+        self._require_classified()
         rows: tuple[Mapping[str, Any], ...] = ()
         conflicts = 0
         conflicting: tuple[Mapping[str, Any], ...] = ()
@@ -96,6 +98,7 @@ class TenantSteps:
                         details=dict(one.details),
                     )
         refuse_moving(self._place, self.opened.tenant)
+        self._require_classified()
         if POINTS in self.opened.parts:
             refuse_taken(self._points().look(self._mode))
         return {"volumes": volumes}
@@ -154,6 +157,12 @@ class TenantSteps:
                 name = f"qdrant: {one.collection}"
                 found.append(Finding("others_counted_differently", "info", name, message))
         return found
+
+    def _require_classified(self) -> None:
+        """What is surplus is deleted (mode replace): no collection may hide some of it."""
+        if self._mode == "replace" and POINTS in self.opened.parts:
+            described = self._place.qdrant_tenants().outlines()
+            require_collections_classified(self.opened.whereabouts.mapped(self._place, described))
 
     # -- parts
 

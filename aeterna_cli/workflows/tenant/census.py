@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from aeterna_cli.context import Context
-from aeterna_cli.datamap import rules
 from aeterna_cli.datamap.known import KnownTenants
 from aeterna_cli.datamap.model import DataMap
 from aeterna_cli.datamap.rules import Rules
@@ -24,6 +23,7 @@ from aeterna_cli.stores.base.qdrant import ShardKey
 from aeterna_cli.stores.base.selection import Count
 from aeterna_cli.stores.base.tenant_counts import Counted, Tally
 from aeterna_cli.stores.base.tenants import TenantIdentity
+from aeterna_cli.workflows.datamap.build import rules_of
 
 WEEK, MONTH = timedelta(days=7), timedelta(days=30)
 
@@ -196,9 +196,7 @@ def take(ctx: Context, depth: Depth, *, now: datetime | None = None) -> Census:
     around = Surroundings(
         ctx.deployment, ctx.out.progress, lambda: ctx.stop.requested, ctx.stop.check
     )
-    census = census_rows.begin(
-        around, depth, rules.load(ctx.profile.datamap.rules), now or ctx.clock()
-    )
+    census = census_rows.begin(around, depth, rules_of(ctx.deployment), now or ctx.clock())
     census.shards, census.placements = _placed(ctx.deployment)
     census.moves = _moves(ctx.deployment)
     census_points.count(around, census)

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aeterna_cli.datamap.collections import CollectionClass, classify_all
+from aeterna_cli.datamap.collections import CollectionClass
 from aeterna_cli.stores.base.placement import PointsPlace
 from aeterna_cli.stores.base.qdrant import CollectionDescription, ShardKey
 from aeterna_cli.stores.base.tenant_counts import CollectionCount, Counted, PointsQuestion
+from aeterna_cli.workflows.datamap.build import collections_of
 from aeterna_cli.workflows.tenant.census import (
     MONTH,
     WEEK,
@@ -64,7 +65,7 @@ def count(around: Surroundings, census: Census) -> None:
     for server in servers(census):
         counter = around.place.qdrant_tenants(server)
         described = counter.outlines()
-        classes = classify_all(described, census.rules, census.tenants)
+        classes = collections_of(described, census.rules, census.tenants)
         by_name = {one.collection: one for one in classes.classes}
         questions = _questions(census, server, classes.questions(), by_name, described)
         step = f"counting points on {server}" if server else "counting points"

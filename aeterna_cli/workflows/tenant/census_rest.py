@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aeterna_cli.datamap.keys import KeyMap
-from aeterna_cli.datamap.objects import ObjectMap
 from aeterna_cli.stores.base.tenant_counts import Judged, Tally, Volume
+from aeterna_cli.workflows.datamap.build import keys_of, objects_of
 from aeterna_cli.workflows.tenant.census import Census, Nobody, Share, Surroundings
 
 _WHYS = {
@@ -32,7 +31,7 @@ class _Several:
 def count_keys(around: Surroundings, census: Census) -> None:
     around.told("counting keys", 0, 1, "passes")
     heard = _Several()
-    judge = KeyMap.of(census.rules, census.tenants)
+    judge = keys_of(census.rules, census.tenants)
     tally = around.place.redis_tenants().tally(judge, each=heard.hear, stop=around.stopped)
     census.keys = tally
 
@@ -47,7 +46,7 @@ def count_keys(around: Surroundings, census: Census) -> None:
 
 
 def count_objects(around: Surroundings, census: Census) -> None:
-    judge = ObjectMap.of(census.rules, census.tenants)
+    judge = objects_of(census.rules, census.tenants)
     stores = around.place.application_objects()
 
     def share(volume: Volume) -> Share:

@@ -5,13 +5,12 @@ from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from aeterna_cli.datamap import table_rules
 from aeterna_cli.datamap.known import KnownTenants
 from aeterna_cli.datamap.model import DataMap, MappedTable
 from aeterna_cli.datamap.privileges import require_readable
 from aeterna_cli.datamap.rules import Rules
-from aeterna_cli.datamap.tables import map_tables
 from aeterna_cli.stores.base.selection import Count, TenantColumn
+from aeterna_cli.workflows.datamap.build import of_catalogue, root_of
 from aeterna_cli.workflows.tenant.census import (
     MONTH,
     WEEK,
@@ -22,7 +21,6 @@ from aeterna_cli.workflows.tenant.census import (
     Share,
     Surroundings,
 )
-from aeterna_cli.workflows.tenant.resolve import root_of
 
 if TYPE_CHECKING:
     from aeterna_cli.stores.postgres_connection import Connection
@@ -38,7 +36,7 @@ def begin(around: Surroundings, depth: Depth, rules: Rules, now: datetime) -> Ce
     with postgres_errors(), closing(connect(around.place.profile.postgres)) as connection:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         catalogue = postgres_catalogue.catalogue(connection)
-        map_ = map_tables(catalogue, table_rules.parse(rules["table"]))
+        map_ = of_catalogue(catalogue, rules)
         root = root_of(map_)
         require_readable(map_, _wanted(map_, depth))
         tenants = tuple(postgres_catalogue.tenants(connection, root))

@@ -7,9 +7,8 @@ from difflib import get_close_matches
 from aeterna_cli.datamap.model import DataMap
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import RefusedError
-from aeterna_cli.stores.base.catalogue import TenantTable
 from aeterna_cli.stores.base.tenants import TenantIdentity
-from aeterna_cli.workflows.datamap.build import build
+from aeterna_cli.workflows.datamap.build import build, root_of
 
 _SHOWN = 5
 
@@ -37,18 +36,6 @@ def every(place: Deployment, map_: DataMap | None = None) -> Iterator[Iterable[T
     root = root_of(map_ or build(place))
     with postgres_errors(), closing(connect(place.profile.postgres)) as connection:
         yield tenants(connection, root)
-
-
-def root_of(map_: DataMap) -> TenantTable:
-    """The table of tenants; ``RefusedError('root_missing')`` where there is none."""
-    if map_.root is None:
-        raise RefusedError(
-            "root_missing",
-            f"the database {map_.database} has no table of tenants",
-            hint="check postgres.database in the profile",
-            next_steps=["aeterna-cli datamap check"],
-        )
-    return map_.root
 
 
 def choose(text: str, tenants: Iterable[TenantIdentity]) -> TenantIdentity:

@@ -3,19 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from aeterna_cli.datamap import rules, table_rules
-from aeterna_cli.datamap.collections import CollectionMap, PointSelection, classify_all
+from aeterna_cli.datamap.collections import CollectionMap, PointSelection
 from aeterna_cli.datamap.keys import KeyMap
 from aeterna_cli.datamap.model import DataMap
 from aeterna_cli.datamap.objects import ObjectMap
 from aeterna_cli.datamap.rules import Rules
-from aeterna_cli.datamap.tables import map_tables
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.settings import PostgresSettings
 from aeterna_cli.stores.base.placement import PointsPlace
 from aeterna_cli.stores.base.qdrant import OPS_COLLECTION, CollectionDescription
 from aeterna_cli.stores.base.tenants import TenantIdentity
+from aeterna_cli.workflows.datamap.build import (
+    build,
+    collections_of,
+    keys_of,
+    objects_of,
+    registered,
+    rules_of,
+    tenants_of,
+)
 from aeterna_cli.workflows.tenant.resolve import choose
 
 _NOBODY = TenantIdentity("", "", "", "", None)
@@ -33,11 +40,11 @@ class Whereabouts:
 
     @property
     def keys(self) -> KeyMap:
-        return KeyMap.of(self.rules, self.everyone)
+        return keys_of(self.rules, self.everyone)
 
     @property
     def objects(self) -> ObjectMap:
-        return ObjectMap.of(self.rules, self.everyone)
+        return objects_of(self.rules, self.everyone)
 
     def mentioned(self, name: str | bytes) -> bool:
         """Whether a name that no rule knows says this tenant's id or slug."""
@@ -46,7 +53,14 @@ class Whereabouts:
 
     def collections(self, described: Sequence[CollectionDescription]) -> CollectionMap:
         known = [one for one in described if one.name != OPS_COLLECTION]
-        return classify_all(known, self.rules, self.everyone)
+        return collections_of(known, self.rules, self.everyone)
+
+    def mapped(self, place: Deployment, described: Sequence[CollectionDescription]) -> DataMap:
+        """The map with the collections of the profile's own Qdrant server in it, those that shards
+        lie in among them."""
+        shards = registered(place).get("", ())
+        found = collections_of(described, self.rules, self.everyone, shards)
+        return replace(self.map, collections={"": found})
 
     def selections(self, described: Sequence[CollectionDescription]) -> "Selections":
         """Where the tenant's points may lie, and which collections nobody can be sure of."""
@@ -84,14 +98,6 @@ class Unclassified:
         self.named += named
 
 
-def map_of(place: Deployment, settings: PostgresSettings) -> tuple[DataMap, Rules]:
-    """The map of any server with the platform's schema, by the profile's rules."""
-    from aeterna_cli.stores.postgres_catalogue import read
-
-    found = rules.load(place.profile.datamap.rules)
-    return map_tables(read(settings), table_rules.parse(found["table"])), found
-
-
 def find(place: Deployment, text: str, settings: PostgresSettings | None = None) -> Whereabouts:
     """The tenant that ``text`` means on the server of ``settings`` (the profile's without).
 
@@ -102,24 +108,9 @@ def find(place: Deployment, text: str, settings: PostgresSettings | None = None)
 
 
 def everyone(place: Deployment, settings: PostgresSettings | None = None) -> Whereabouts:
-    """All tenants of a server, none of them chosen yet; ``RefusedError('root_missing')``."""
-    from contextlib import closing
-
-    from aeterna_cli.stores.postgres_catalogue import tenants
-    from aeterna_cli.stores.postgres_connection import connect, postgres_errors
-
-    server = settings or place.profile.postgres
-    map_, found = map_of(place, server)
-    if map_.root is None:
-        raise RefusedError(
-            "root_missing",
-            f"the database {map_.database} has no table of tenants",
-            hint="check postgres.database in the profile",
-            next_steps=["aeterna-cli datamap check"],
-        )
-    with postgres_errors(), closing(connect(server)) as connection:
-        known = tuple(tenants(connection, map_.root))
-    return Whereabouts(_NOBODY, known, map_, found)
+    """All tenants of a server, none of them chosen yet; errors as of ``tenants_of``."""
+    map_ = build(place, settings)
+    return Whereabouts(_NOBODY, tenants_of(place, map_, settings), map_, rules_of(place))
 
 
 def placed_at(place: Deployment, tenant: TenantIdentity) -> PointsPlace | None:

@@ -125,7 +125,25 @@ def test_a_code_search_collection_of_one_tenant_is_never_certain() -> None:
 def test_what_nobody_knows_is_listed() -> None:
     found = known(described("something"), described("aeterna_removed"), described("aeterna_1"))
     assert [one.collection for one in found.unclassified()] == ["something", "aeterna_removed"]
-    assert [line["kind"] for line in found.describe()] == ["unclassified", "unknown", "tenant"]
+    assert [one.kind for one in found.classes] == ["unclassified", "unknown", "tenant"]
+
+
+def test_a_collection_that_a_shard_lies_in_is_told_apart_by_payload() -> None:
+    names = ("dedicated-1", "aeterna_removed", "memories-shared", "aeterna_1")
+    found = classify_all([described(name) for name in names], SHIPPED, NEIGHBOURS, names)
+    assert [(one.kind, one.field) for one in found.classes] == [
+        ("shared", "tenant_id"), ("shared", "tenant_id"), ("shared", "tenant_id"),
+        ("tenant", "tenant_id"),
+    ]  # fmt: skip
+
+
+def test_a_word_in_a_pattern_is_any_text() -> None:
+    """Collections have no separator; two open parts side by side would be a guess."""
+    rule = {"name": "years", "pattern": "t-{year}", "kind": "infrastructure"}
+    (found,) = classify_all([described("t-20:26 x")], {"collection": [rule]}, ()).classes
+    assert found.kind == "infrastructure"
+    with pytest.raises(UsageError):
+        parse({"collection": [{**rule, "pattern": "t-{year}-{month}"}]})
 
 
 @pytest.mark.parametrize(

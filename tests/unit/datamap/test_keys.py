@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeterna_cli.datamap import rules
+from aeterna_cli.datamap import described, rules
 from aeterna_cli.datamap.keys import KeyMap, KeyRule, parse
 from aeterna_cli.errors import UsageError
 from tests.unit.datamap.given_tenants import HOSTILE, NEIGHBOURS, one, slugs, tenant
@@ -168,7 +168,7 @@ def test_channels_are_in_the_map_and_no_keys() -> None:
         "aeterna-ops:placement",
     }
     assert MAP.classify(b"aeterna:tenant:changed").holder == "unclassified"
-    assert {line["what"] for line in MAP.describe()} == {"key", "channel"}
+    assert {line.what for line in described.keys(MAP)} == {"key", "channel"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,13 @@
 """Nothing hidden, nothing forbidden, nothing unclassified, before the map is used."""
 
+import re
+import tomllib
+from dataclasses import replace
+
 import pytest
 
+from aeterna_cli.datamap import rules
+from aeterna_cli.datamap.collections import classify_all
 from aeterna_cli.datamap.privileges import (
     findings,
     require_classified,
@@ -10,6 +16,8 @@ from aeterna_cli.datamap.privileges import (
 )
 from aeterna_cli.errors import AuthenticationError, RefusedError
 from tests.unit.datamap.given import mapped, table
+from tests.unit.datamap.given_tenants import NEIGHBOURS
+from tests.unit.datamap.test_collections import described
 
 OPEN = table("open", "id tenant_id")
 HIDDEN = table("hidden", "id tenant_id", rls_enabled=True, rls_forced=True, rows_hidden=True)
@@ -63,6 +71,21 @@ def test_unclassified_tables_stop_with_a_way_out() -> None:
     assert (refused.value.code, int(refused.value.exit_code)) == ("tables_unclassified", 7)
     assert refused.value.details == {"tables": ["island"]}
     assert "[[table]]" in refused.value.hint
+
+
+def test_unclassified_collections_stop_it_too_and_the_rule_to_add_is_a_rule() -> None:
+    names = ('odd "name" {x}', "memories-shared", "aeterna_removed")
+    found = classify_all([described(name) for name in names], rules.load(), NEIGHBOURS)
+    map_ = replace(mapped(OPEN), collections={"": found})
+    with pytest.raises(RefusedError) as refused:
+        require_classified(map_)
+    assert (refused.value.code, int(refused.value.exit_code)) == ("collections_unclassified", 7)
+    assert refused.value.details == {"collections": ['odd "name" {x}']}
+    toml = re.search(r"pattern = (\".*?[^\\]\")", refused.value.hint)
+    assert toml is not None
+    entry = {"name": "mine", "kind": "shared", **tomllib.loads(f"pattern = {toml[1]}")}
+    mended = classify_all([described(names[0])], {"collection": [entry]}, NEIGHBOURS)
+    require_classified(replace(mapped(OPEN), collections={"": mended}))
 
 
 def test_findings_call_reading_an_error_and_writing_a_remark() -> None:

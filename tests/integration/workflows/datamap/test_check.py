@@ -63,7 +63,16 @@ def test_the_labs_own_database_is_well(practice: Practice) -> None:
     data = practice.cli.ok("datamap", "check").data
     assert (data["errors"], data["warnings"]) == (0, 0)
     assert data["scopes"]["direct"] >= 38
-    assert {code for code, _ in codes(data, "info")} == {"unwritable"}
+    assert codes(data, "info") == {
+        ("unwritable", "privileges"),
+        ("tenant_field_unindexed", "memory_embeddings"),
+        ("collection_name_lossy", "codesearch_acme_corp_api"),
+    }
+    assert {(one["store"], one["name"], one["judged"]) for one in data["stores"]} == {
+        ("postgres", "", "all"), ("qdrant", "", "all"), ("redis", "", "all"),
+        ("objects", "application", "all"),
+    }  # fmt: skip
+    assert all(one["seen"] == one["classified"] > 0 for one in data["stores"])
 
 
 def test_tables_of_ones_own_want_rules_and_rules_are_enough(

@@ -12,6 +12,7 @@ from aeterna_cli.stores.qdrant_slice import QdrantSlice
 from aeterna_cli.workflows.tenant.whereabouts import find
 from tests.integration.deployment import Practice
 from tests.integration.workflows import tenant_damage
+from tests.integration.workflows.datamap.foreign import Foreign, foreign
 from tests.integration.workflows.tenant_lab import look
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -75,6 +76,21 @@ def test_replace_wants_the_slug_typed(practice: Practice) -> None:
     words = ("restore", "run", "--tenant-id", "initech", "--backup", backup, "--mode", "replace")
     for more in ((), ("--yes",), ("--confirm", "practice")):
         assert practice.cli(*words, *more).code == 7
+
+
+def test_replace_is_refused_where_a_collection_may_hide_points(practice: Practice) -> None:
+    """And only there: what adds nothing but what is missing, or touches no points, goes on."""
+    backup = saved(practice, "initech")
+    words = ("restore", "run", "--tenant-id", "initech", "--backup", backup)
+    replace = (*words, "--mode", "replace", "--confirm", "initech")
+    with foreign(practice, Foreign(collections=("ledger_vectors",))):
+        refused = practice.cli(*replace)
+        assert (refused.code, refused.error["code"]) == (7, "collections_unclassified")
+        assert refused.error["details"]["collections"] == ["ledger_vectors"]
+        assert 'pattern = "ledger_vectors"' in refused.error["hint"]
+        practice.cli.ok(*words, "--yes")
+        practice.cli.ok(*replace, "--store", "postgres")
+    practice.cli.ok(*replace)
 
 
 def test_a_moment_between_two_changes_comes_out_of_a_whole_backup(practice: Practice) -> None:

@@ -101,7 +101,6 @@ def test_what_is_nobodys_is_told_and_why(everything: list[dict[str, Any]]) -> No
         ]
         == 12
     )
-    assert nobody[("README.txt", "object in application: unclassified")]["objects"] == 1
     assert nobody[("codesearch_indexer_shards", "infrastructure table")]["rows"] > 0
     assert nobody[("", "counted for each of several tenants")]["keys"] == -1
     assert any(why == "key: the deployment's own" for _name, why in nobody)
