@@ -7,7 +7,7 @@ resurrected, stale or wrong, at rest and for every reader, and no client saw an 
 server is the lab's: the real engine behind an emulated server, one peer.
 
 ``AETERNA_BENCH_MOVES`` (100000 points), ``AETERNA_BENCH_MOVE_RUNS`` (10), ``AETERNA_BENCH_KILLS``
-(50) make it smaller for trying.
+(50) and ``AETERNA_BENCH_PACE`` (the command's ``--pace``) make it another one for trying.
 """
 
 import json
@@ -39,6 +39,8 @@ from aeterna_cli.stores.base.placement import PointsPlace
 POINTS = int(os.environ.get("AETERNA_BENCH_MOVES", "100000"))
 RUNS = int(os.environ.get("AETERNA_BENCH_MOVE_RUNS", "10"))
 KILLS = int(os.environ.get("AETERNA_BENCH_KILLS", "50"))
+PACE = os.environ.get("AETERNA_BENCH_PACE", "30")
+CONTRACTS = os.environ.get("AETERNA_BENCH_CONTRACTS", "dual,reread,maintenance,killed").split(",")
 SIZE = 384
 NAME, SOURCE, TARGET = "bench", "memories-shared-bench", "memories-dedicated-bench"
 FROM, TO = PointsPlace("from", SOURCE), PointsPlace("to", TARGET)
@@ -49,6 +51,10 @@ WATCHED = 10.0  # seconds before the move in which the neighbour's latencies are
 BOUNDS = {"dual": 0.2, "reread": 2.0}
 PARTS = ("postgres", "redis", "vault", "qdrant")
 NEIGHBOURS_POINTS = 5_000
+
+MIGRATE = (
+    "tenant", "migrate", "--tenant-id", TENANT.name, "--to-shard", "to", "--wait", "--pace", PACE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,8 +201,12 @@ def run() -> list[str]:
             lab.up(PARTS)
             moves = LiveMoves(lab, Path(folder))
             moves.prepare()
-            lines = [*_under(moves, "dual"), *_under(moves, "reread"), *_maintenance(moves)]
-            return [*lines, *_killed(moves)]
+            lines: list[str] = []
+            for contract in BOUNDS:
+                lines += _under(moves, contract) if contract in CONTRACTS else []
+            lines += _maintenance(moves) if "maintenance" in CONTRACTS else []
+            lines += _killed(moves) if "killed" in CONTRACTS else []
+            return lines
         finally:
             lab.down()
 
@@ -228,9 +238,7 @@ def _one(moves: LiveMoves, contract: str) -> Ended:
         time.sleep(WATCHED)  # latencies are taken over a time: nothing is waited for
         workload.mark(DURING)
         began = time.monotonic()
-        answer = moves.cli(
-            "tenant", "migrate", "--tenant-id", TENANT.name, "--to-shard", "to", "--wait"
-        )
+        answer = moves.cli(*MIGRATE)
         seconds = time.monotonic() - began
         workload.mark("after")
         time.sleep(2)  # as above
@@ -259,9 +267,7 @@ def _maintenance(moves: LiveMoves) -> list[str]:
             time.sleep(WATCHED)  # as above
             workload.mark(DURING)
             began = time.monotonic()
-            answer = moves.cli(
-                "tenant", "migrate", "--tenant-id", TENANT.name, "--to-shard", "to", "--wait"
-            )
+            answer = moves.cli(*MIGRATE)
             seconds = time.monotonic() - began
             verdict = moves.judged(workload)
         ended.append(
@@ -316,7 +322,7 @@ def _summary(contract: str, ended: Sequence[Ended]) -> str:
 def _killed(moves: LiveMoves) -> list[str]:
     """kill -9 at random moments of small moves; the same command ends each."""
     dice, delivered, number, usual_time = random.Random(1), 0, 0, 6.0  # noqa: S311 - moments
-    words = ("tenant", "migrate", "--tenant-id", TENANT.name, "--to-shard", "to", "--wait")
+    words = MIGRATE
     moves.write_profile("dual")
     while delivered < KILLS:
         number += 1
