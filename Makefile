@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint format types imports unit integration bench audit lock docs completions clean
+.PHONY: setup demo test soak lint format types imports unit integration bench audit lock docs completions clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ demo: setup
 test: setup
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What takes minutes and is tried at its worst points by `make test` already.
+soak: setup
+	@$(BIN)/python -m pytest -m soak
 
 lint: setup
 	@$(BIN)/ruff format --check .

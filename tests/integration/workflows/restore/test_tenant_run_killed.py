@@ -41,6 +41,7 @@ def go_on(practice: Practice, words: Sequence[str]) -> None:
         practice.cli.ok(*words)
 
 
+@pytest.mark.soak
 def test_every_point_of_a_small_restore(practice: Practice) -> None:
     backup = practice.backup("--tenant-id", TENANT)["backup"]
     before = look(practice, TENANT)
