@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from aeterna_cli.deployment import Deployment
 from aeterna_cli.lab import profile as lab_profile
 from aeterna_cli.lab.control import LabControl
 from aeterna_cli.lab.deployment import Lab
+from aeterna_cli.lab.part import NotReady
 from aeterna_cli.lab.postgres import DATABASE, superuser
 from aeterna_cli.operations.kill_points import VARIABLE
 from tests.command_line import CommandLine
@@ -68,6 +69,23 @@ class Practice:
     def operations(self, *words: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.cli.ok("operation", "list", *words).data
         return found
+
+
+def forget_strangers(lab: Lab) -> None:
+    """Tables that another test left in the session's database are gone: no rule knows them, and a
+    tenant's backup beside them is a degraded one. Does nothing where PostgreSQL does not answer."""
+    from psycopg import sql
+
+    listed = (Path(__file__).parents[1] / "data" / "aeterna-tables.tsv").read_text(encoding="utf-8")
+    known = [line.split("\t")[0] for line in listed.splitlines()[1:]]
+    with suppress(NotReady), superuser(lab.place(), DATABASE) as connection:
+        found = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL (%s)",
+            (known,),
+        )
+        for (name,) in found.fetchall():
+            table = sql.Identifier("public", str(name))
+            connection.execute(sql.SQL("DROP TABLE {} CASCADE").format(table))
 
 
 def practise(

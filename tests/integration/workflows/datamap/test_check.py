@@ -12,7 +12,7 @@ from aeterna_cli.lab.deployment import Lab
 from aeterna_cli.lab.postgres import superuser
 from aeterna_cli.workflows.datamap.build import build
 from tests.command_line import CommandLine
-from tests.integration.deployment import Practice, practise
+from tests.integration.deployment import Practice, forget_strangers, practise
 from tests.integration.tenant_database import tenant_database
 
 pytestmark = pytest.mark.integration
@@ -50,6 +50,7 @@ def at(
     lab: Lab, cli: CommandLine, folder: Path, patch: pytest.MonkeyPatch, **sections: Any
 ) -> Practice:
     folder.mkdir(exist_ok=True)
+    forget_strangers(lab)
     return practise(lab, cli, folder, patch, **sections)
 
 

@@ -12,7 +12,7 @@ from aeterna_cli.lab.seed.tenants import HOSTILE
 from aeterna_cli.lab.valkey import client
 from aeterna_cli.stores.redis_privileges import PASSWORD_HASH, password_hash
 from tests.command_line import CommandLine
-from tests.integration.deployment import Practice, practise
+from tests.integration.deployment import Practice, forget_strangers, practise
 from tests.integration.workflows.datamap.foreign import Foreign, foreign
 
 pytestmark = pytest.mark.integration
@@ -79,6 +79,7 @@ def at(
     lab: Lab, cli: CommandLine, folder: Path, patch: pytest.MonkeyPatch, **sections: Any
 ) -> Practice:
     folder.mkdir(exist_ok=True)
+    forget_strangers(lab)
     return practise(lab, cli, folder, patch, **sections)
 
 
