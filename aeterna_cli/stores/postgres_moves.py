@@ -34,8 +34,11 @@ _ONE_UNFINISHED: LiteralString = """
 CREATE UNIQUE INDEX IF NOT EXISTS tenant_move_unfinished ON aeterna_ops.tenant_move (tenant)
  WHERE phase NOT IN ('complete', 'cancelled', 'rolled-back')
 """
-_COLUMNS: LiteralString = """id::text, tenant::text, source, target, contract, phase, checkpoint,
-    evidence, prediction, created_at, updated_at"""
+_SELECT: LiteralString = """
+SELECT id::text, tenant::text, source, target, contract, phase, checkpoint, evidence, prediction,
+       created_at, updated_at
+  FROM aeterna_ops.tenant_move
+"""
 _INSERT: LiteralString = """
 INSERT INTO aeterna_ops.tenant_move (id, tenant, source, target, contract, phase, checkpoint,
     evidence, prediction)
@@ -87,9 +90,7 @@ class PostgresMoves:
         with postgres_errors(), closing(connect(self._settings)) as connection:
             if not _there(connection):
                 return []
-            query: LiteralString = (
-                f"SELECT {_COLUMNS} FROM aeterna_ops.tenant_move WHERE NOT phase = ANY (%s)"  # noqa: S608 - constants of this module
-            )
+            query: LiteralString = _SELECT + "WHERE NOT phase = ANY (%s)"
             return [MoveRecord(*row) for row in connection.execute(query, (list(ENDED),))]
 
     def latest(self, tenant: str) -> MoveRecord | None:
@@ -117,8 +118,7 @@ class PostgresMoves:
         with postgres_errors(), closing(connect(self._settings)) as connection:
             if not _there(connection):
                 return None
-            query = f"SELECT {_COLUMNS} FROM aeterna_ops.tenant_move {condition}"  # noqa: S608 - constants of this module
-            row = connection.execute(query, values).fetchone()
+            row = connection.execute(_SELECT + condition, values).fetchone()
         return None if row is None else MoveRecord(*row)
 
 

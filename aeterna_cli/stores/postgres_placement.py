@@ -193,9 +193,9 @@ class PostgresPlacement:
     ) -> Placement:
         """Compare-and-set by epoch; the new row is committed, and told of by NOTIFY, on return.
 
-        A ``held`` row alone is committed without waiting for the disk. ``expected_epoch`` None
-        makes the tenant's first row, of epoch 1. Every write that began by contract ``reread`` has
-        ended before the change is visible: after ``lock_timeout`` seconds of waiting for them
+        A ``held`` row alone is committed without waiting for the disk; ``expected_epoch`` None
+        makes the first row, of epoch 1. Writes that began by contract ``reread`` have ended before
+        the change is visible: after ``lock_timeout`` seconds of waiting for them
         ``TransientError('placement_locked')``, nothing changed.
         ``ConflictError('placement_changed')`` where the row is of another epoch (or, for None,
         there), ``RefusedError('shard_unknown')`` for a place on none,

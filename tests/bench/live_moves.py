@@ -289,7 +289,8 @@ def _say(contract: str, one: Ended) -> None:
     print(
         f"  {contract}: {'clean' if one.clean else 'NOT CLEAN'}, {one.seconds:.1f} s,"
         f" held {one.answer['held']}, pause {one.pause * 1000:.0f} ms,"
-        f" neighbour's p99 {one.slowdown:.2f}x, {one.moved.acknowledged:,} writes,"
+        f" neighbour's p99 {one.slowdown:.2f}x, {one.moved.acknowledged:,} writes"
+        f" (prepared ones too),"
         f" {sum(one.moved.second_writes_missing.values())} second writes missing",
         flush=True,
     )
