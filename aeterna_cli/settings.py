@@ -66,6 +66,9 @@ class PasswordSettings(Section):
 class PostgresSettings(PasswordSettings):
     host: str = "127.0.0.1"
     port: int = 5432
+    hosts: tuple[str, ...] = Field(
+        default=(), description="every node as host:port; the writable one serves, host is unused"
+    )
     database: str = "postgres"
     user: str = "aeterna_backup"
     tls: TlsSettings = TlsSettings()
@@ -95,8 +98,20 @@ class PostgresSettings(PasswordSettings):
         )
 
 
+class PatroniSettings(PasswordSettings):
+    """Patroni's REST API on every node; ``user`` and password are for its unsafe methods."""
+
+    urls: tuple[str, ...] = ()
+    user: str | None = None
+    tls: TlsSettings = TlsSettings()
+    timeout: float = 10
+
+
 class QdrantSettings(Section):
     url: str = "http://127.0.0.1:6333"
+    peers: tuple[str, ...] = Field(
+        default=(), description="the REST address of every peer; consensus is asked of each"
+    )
     api_key_file: FilePath | None = None
     api_key: SecretStr | None = None
     tls: TlsSettings = TlsSettings()
@@ -113,7 +128,19 @@ class RedisSettings(PasswordSettings):
     user: str | None = None
     tls: TlsSettings = TlsSettings()
     timeout: float = 30
+    sentinels: tuple[str, ...] = Field(
+        default=(), description="every Sentinel as host:port; they name the primary, host is unused"
+    )
+    sentinel_name: str = Field(default="aeterna-master", description="what Sentinels call it")
+    sentinel_user: str | None = None
+    sentinel_password_file: FilePath | None = None
+    sentinel_password: SecretStr | None = None
     server_binary: FilePath | None = Field(default=None, description="valkey- or redis-server")
+
+    def sentinel_secret(self) -> str | None:
+        return PasswordSettings(
+            password=self.sentinel_password, password_file=self.sentinel_password_file
+        ).secret()
 
 
 class RepositorySettings(Section):
@@ -233,6 +260,44 @@ class ApplicationSettings(Section):
     release: tuple[str, ...] = ()
 
 
+class FailoverSettings(Section):
+    """What a healthy deployment looks like, and the programs of this place.
+
+    ``fence NODE`` ends with 0 when the node cannot write any more; ``quiesce`` and ``resume`` hold
+    and release the application's writers; ``route REGION`` points clients at a region. Argument
+    lists, never a shell line. Source of the defaults: the platform's own topology.
+    """
+
+    postgres_members: int = 3
+    postgres_synchronous: int = 1
+    qdrant_peers: int = 3
+    qdrant_replication_factor: int = 2
+    redis_members: int = 3
+    sentinels: int = 3
+    archive_seconds: float = 60
+    fence: tuple[str, ...] = ()
+    quiesce: tuple[str, ...] = ()
+    resume: tuple[str, ...] = ()
+    route: tuple[str, ...] = ()
+    hook_timeout: float = 60
+
+
+class RegionSettings(Section):
+    """A standby region: the profile that describes its servers, from this region's view."""
+
+    profile: str
+
+
+class DrillSettings(Section):
+    """``allowed`` names scenarios that may run here where the environment is production, ``window``
+    when: ``Sat 02:00-05:00`` in UTC. ``folders`` hold further scenario files."""
+
+    allowed: tuple[str, ...] = ()
+    window: str = ""
+    folders: tuple[FilePath, ...] = ()
+    every_days: int = Field(default=30, ge=1)
+
+
 class TargetSettings(Section):
     """The promises of the deployment, in seconds."""
 
@@ -262,6 +327,12 @@ class Profile(Section):
     application: ApplicationSettings = ApplicationSettings()
     qdrant_servers: dict[str, QdrantSettings] = Field(
         default={}, description="further Qdrant servers that shards lie on, by name"
+    )
+    patroni: PatroniSettings = PatroniSettings()
+    failover: FailoverSettings = FailoverSettings()
+    drills: DrillSettings = DrillSettings()
+    regions: dict[str, RegionSettings] = Field(
+        default={}, description="standby regions that `failover region --to` knows, by name"
     )
     object_stores: dict[str, RepositorySettings] = Field(
         default={}, description="the application's own buckets, by name"
