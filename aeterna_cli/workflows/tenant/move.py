@@ -26,8 +26,8 @@ _HASTY = Backoff(attempts=1)
 
 
 def _gentle(share: float) -> Pace:
-    """Small bites as well as rests: a server works on one request of ours no longer than needed."""
-    return Pace(page=64, scan_page=512, share=share)
+    """Small bites as well as rests: a client behind a request of ours waits a millisecond or two."""
+    return Pace(page=16, scan_page=128, share=share)
 
 
 def store_of(ctx: Context) -> PostgresMoves:
