@@ -292,10 +292,11 @@ def _maintenance(moves: LiveMoves) -> list[str]:
 
 
 def _say(contract: str, one: Ended) -> None:
+    before, during = one.latencies
     print(
         f"  {contract}: {'clean' if one.clean else 'NOT CLEAN'}, {one.seconds:.1f} s,"
         f" held {one.answer['held']}, pause {one.pause * 1000:.0f} ms,"
-        f" neighbour's p99 {one.slowdown:.2f}x ({one.latencies[0]:.1f} -> {one.latencies[1]:.1f} ms),"
+        f" neighbour's p99 {one.slowdown:.2f}x ({before:.1f} -> {during:.1f} ms),"
         f" {one.moved.acknowledged:,} writes"
         f" (prepared ones too),"
         f" {sum(one.moved.second_writes_missing.values())} second writes missing",

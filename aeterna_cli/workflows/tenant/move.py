@@ -26,7 +26,7 @@ _HASTY = Backoff(attempts=1)
 
 
 def _gentle(share: float) -> Pace:
-    """Small bites as well as rests: a client behind a request of ours waits a millisecond or two."""
+    """Small bites as well as rests: who waits behind a request of ours waits milliseconds."""
     return Pace(page=16, scan_page=128, share=share)
 
 
