@@ -95,7 +95,7 @@ def run(ctx: Context, asked: MigrateOptions) -> Result:
             outcome = execute(plan, ctx.run_environment())
         except AeternaError as error:
             for one in holder:
-                quietly(one)
+                quietly(one, error)
                 told(error, tenant, one)
             raise
         return result(_SCHEMA, holder[0], operation=outcome.operation)
