@@ -127,7 +127,13 @@ def _begin(
         going_on = TenantMove(ctx, tenant, known)
         refuse_other_target(going_on, asked.shard)
         facts = {"move": known.id, "target": dict(known.target), "wait": asked.wait}
-        return lambda _: TenantMove(ctx, tenant, store.unfinished(tenant.id) or known), facts
+
+        def again(_write: bool) -> TenantMove:
+            found = store.unfinished(tenant.id) or known
+            paced = {**found.checkpoint, "share": asked.share}  # written down with the next note
+            return TenantMove(ctx, tenant, replace(found, checkpoint=paced))
+
+        return again, facts
     record, facts = _new(ctx, tenant, asked)
 
     def begin(write: bool) -> TenantMove:
