@@ -23,7 +23,8 @@ from aeterna_cli.lab.qdrant.collection import Collection
 from aeterna_cli.lab.qdrant.files import read_document, remove_folder, write_document
 from aeterna_cli.lab.qdrant.node import Node
 from aeterna_cli.lab.qdrant.refusals import Refusal, bad_input, bad_request, service_error
-from aeterna_cli.lab.qdrant.shard import ACTIVE, PARTIAL, THRIFTY, Shard, ensure_indexes
+from aeterna_cli.lab.qdrant.replicas import ACTIVE, PARTIAL
+from aeterna_cli.lab.qdrant.shard import THRIFTY, Shard, ensure_indexes
 from aeterna_cli.stores import helpers
 
 PRIORITIES = ("no_sync", "snapshot", "replica")
