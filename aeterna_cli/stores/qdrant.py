@@ -35,7 +35,7 @@ def _never() -> bool:
 
 
 class QdrantServer:
-    """One Qdrant deployment, asked at one peer.
+    """One Qdrant deployment, asked at one peer, and at another where that one does not serve.
 
     Nothing connects before the first call. Errors of every call: ``TransientError`` for a server
     that is unreachable, slow, throttling or failing (5xx); ``AuthenticationError`` for a refused
@@ -43,8 +43,10 @@ class QdrantServer:
     key is in no message. Not for use by two threads at once.
     """
 
-    def __init__(self, settings: QdrantSettings) -> None:
+    def __init__(self, settings: QdrantSettings, *, replicas: int | None = None) -> None:
+        """``replicas`` are those of our own collection: by default one on every peer."""
         self._http = QdrantHttp(settings)
+        self._replicas = max(1, len(settings.peers) if replicas is None else replicas)
 
     def __enter__(self) -> "QdrantServer":
         return self
@@ -80,7 +82,10 @@ class QdrantServer:
         if found is not None:
             return found
         if not qdrant_restore.exists(self._http, OPS_COLLECTION):
-            body = {"vectors": {"size": 1, "distance": "Dot"}, "shard_number": 1}
+            vectors = {"size": 1, "distance": "Dot"}
+            body: dict[str, Any] = {"vectors": vectors, "shard_number": 1}
+            if self._replicas > 1:
+                body["replication_factor"] = self._replicas
             self._http.call("PUT", f"/collections/{OPS_COLLECTION}", body)
         self._upsert_own(IDENTITY_POINT, {"identity": wanted or str(uuid4())})
         made = self._identity_key()
