@@ -134,10 +134,10 @@ class QdrantCluster:
     ) -> None:
         """The target has a sound replica of the shard; the source keeps its own.
 
-        ``TransientError('qdrant_transfer_slow')`` at the limit: the transfer may still run; the same
-        call waits for it again, ``abort`` ends it. ``FailedError('qdrant_transfer_failed')`` where it has ended without an
-        active replica; ``RefusedError('qdrant_source_not_active')`` before it began. The source is
-        as it was in every case.
+        ``TransientError('qdrant_transfer_slow')`` at the limit: the transfer may still run, the
+        same call waits for it again, ``abort`` ends it. ``FailedError('qdrant_transfer_failed')``
+        where it has ended without an active replica. ``RefusedError`` before it began:
+        ``qdrant_source_not_active``, ``qdrant_target_away``. The source is always as it was.
         """
         self._transfer("replicate_shard", (collection, shard, source, target), limit, look)
 
@@ -185,7 +185,7 @@ class QdrantCluster:
         raise TransientError(
             "qdrant_transfer_slow",
             f"{collection}, shard {number} is not on peer {target} after {limit:g} s",
-            hint="nothing was dropped and the source serves as before; look at the peers at both ends",
+            hint="nothing was dropped, the source serves as before; look at both peers",
             details={"collection": collection, "shard": number, "target": target},
         )
 
