@@ -24,6 +24,8 @@ SETTLE_SECONDS = 1.0
 #: A transfer that is in no list and whose target is not active has failed after this time.
 _IDLE_SECONDS = 3.0
 _LOOK_AGAIN = 0.2
+#: A peer that hangs is not asked again for so long: it would slow down everybody's rescue.
+_HUNG_SECONDS = 5.0
 
 
 def _nothing() -> None:
@@ -47,13 +49,13 @@ class QdrantCluster:
         scheme = settings.url.partition("://")[0]
         first = first if "://" in first else f"{scheme}://{first}"
         self._urls = checked_urls(settings.model_copy(update={"url": first}))
-        self._connections = {one: self._http(one, self._seconds) for one in self._urls}
+        self._hung: dict[str, tuple[float, PeerView]] = {}
+        self._connections = {
+            one: QdrantHttp(self._single(one, self._seconds)) for one in self._urls
+        }
 
     def _single(self, url: str, seconds: float) -> QdrantSettings:
         return self._settings.model_copy(update={"url": url, "peers": (), "timeout": seconds})
-
-    def _http(self, url: str, seconds: float) -> QdrantHttp:
-        return QdrantHttp(self._single(url, seconds))
 
     def close(self) -> None:
         for one in self._connections.values():
@@ -84,7 +86,18 @@ class QdrantCluster:
     def _views(self, only: Sequence[str] | None) -> list[PeerView]:
         connections = list(self._connections.values())
         with ThreadPoolExecutor(len(connections), "qdrant-peer") as threads:
-            return list(threads.map(lambda one: ask(one, only), connections))
+            return list(threads.map(lambda one: self._view(one, only), connections))
+
+    def _view(self, http: QdrantHttp, only: Sequence[str] | None) -> PeerView:
+        """One that has just let us wait in vain is left in peace for a while."""
+        until, last = self._hung.get(http.description) or (0.0, None)
+        if last is not None and time.monotonic() < until:
+            return last
+        began = time.monotonic()
+        found = ask(http, only)
+        if found.answer.peer is None and time.monotonic() - began >= self._seconds:
+            self._hung[http.description] = (time.monotonic() + _HUNG_SECONDS, found)
+        return found
 
     def _looks(
         self, collection: str, limit: float, look: Callable[[], None]

@@ -51,7 +51,7 @@ def states(peers: PeerServer, picture: ClusterPicture, shard: int = 0) -> dict[i
 def sound(peers: PeerServer, picture: ClusterPicture, shard: int = 0) -> list[int]:
     found = picture.shard("c", shard)
     assert found is not None
-    return [peers.peer_ids.index(peer) for peer in picture.sound(found)]
+    return sorted(peers.peer_ids.index(peer) for peer in picture.sound(found))
 
 
 # Looking
