@@ -1,7 +1,7 @@
 """The Qdrant driver: capture by shard, restore by shard, nothing believed that was not checked."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from aeterna_cli.stores import (
     qdrant_capture,
     qdrant_describe,
     qdrant_findings,
+    qdrant_holders,
     qdrant_restore,
     qdrant_upload,
 )
@@ -174,7 +175,15 @@ class QdrantServer:
         where the server or the key allows none (403, 405, 501): take a logical image. Leaving
         early is no error; nothing is left on the server either way.
         """
-        return qdrant_capture.shard_snapshot(self._http, collection, shard_id)
+        return self._shard_snapshot(collection, shard_id)
+
+    @contextmanager
+    def _shard_snapshot(self, collection: str, shard_id: int) -> Iterator[Iterator[bytes]]:
+        with (
+            qdrant_holders.holding(self._http, collection, shard_id) as http,
+            qdrant_capture.shard_snapshot(http, collection, shard_id) as chunks,
+        ):
+            yield chunks
 
     def logical_capture(self, collection: str, shard_key: ShardKey | None) -> Iterator[bytes]:
         """NDJSON ``{"id", "vector", "payload", "shard_key"}``, one point a line, in id order.

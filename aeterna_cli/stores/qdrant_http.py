@@ -78,7 +78,10 @@ class QdrantHttp:
     def __init__(self, settings: QdrantSettings) -> None:
         self._settings = settings
         self._client: httpx.Client | None = None
-        self._urls = checked_urls(settings)
+        #: every address of the deployment, ``qdrant.url`` first
+        self.urls = checked_urls(settings)
+        #: filled by whoever asks which peer is where
+        self.peer_addresses: dict[int, str] = {}
         self._at = 0
         self._secure = self.url.startswith("https:")
         #: what the server that answered last says it is not; empty for a real one
@@ -87,12 +90,18 @@ class QdrantHttp:
     @property
     def url(self) -> str:
         """The address in use."""
-        return self._urls[self._at]
+        return self.urls[self._at]
 
     @property
     def description(self) -> str:
         """Where the server is, for people: never with a user name or password."""
         return describe_url(self.url)
+
+    def alone(self, url: str, seconds: float | None = None) -> "QdrantHttp":
+        """A connection of its own to one address and no other."""
+        timeout = min(self._settings.timeout, seconds or self._settings.timeout)
+        update = {"url": url, "peers": (), "timeout": timeout}
+        return QdrantHttp(self._settings.model_copy(update=update))
 
     @property
     def sends_key_in_clear(self) -> bool:
@@ -134,7 +143,7 @@ class QdrantHttp:
             sent["api-key"] = key
         name = self._settings.tls.server_name
         patience = self._settings.timeout
-        connect = min(patience, _CONNECT_SECONDS) if len(self._urls) > 1 else patience
+        connect = min(patience, _CONNECT_SECONDS) if len(self.urls) > 1 else patience
         timeout = httpx.Timeout(patience, read=max(seconds or 0, patience), connect=connect)
         extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
         if name is not None and self._secure:
@@ -198,7 +207,7 @@ class QdrantHttp:
             params=params,
             seconds=seconds,
         )
-        left = len(self._urls)
+        left = len(self.urls)
         while True:
             try:
                 return self._once(f"{method} {path}", build)
@@ -214,10 +223,10 @@ class QdrantHttp:
     def _leave(self, error: TransientError) -> bool:
         """Whether the next connection goes to another peer, because this one does not serve."""
         status = error.details.get("status", 503)
-        if len(self._urls) < 2 or status < 500:
+        if len(self.urls) < 2 or status < 500:
             return False
         self.close()
-        self._at = (self._at + 1) % len(self._urls)
+        self._at = (self._at + 1) % len(self.urls)
         return True
 
     def _once(self, what: str, build: Callable[[], httpx.Request]) -> Any:

@@ -14,6 +14,10 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def _thread() -> dict[str, str]:
+    return {"consensus_thread_status": "working", "last_update": moment(time.time())}
+
+
 def cluster(call: Call) -> dict[str, Any]:
     """``GET /cluster`` of the asked peer."""
     peers, asked = call.node.peers, call.node.peers.asked
@@ -22,10 +26,7 @@ def cluster(call: Call) -> dict[str, Any]:
         "peer_id": asked.id,
         "peers": {str(one.id): {"uri": one.uri} for one in peers.voters()},
         "raft_info": peers.raft(asked),
-        "consensus_thread_status": {
-            "consensus_thread_status": "working",
-            "last_update": moment(time.time()),
-        },
+        "consensus_thread_status": _thread(),
         "message_send_failures": {
             one.uri: {"count": 1, "latest_error": "transport error"}
             for one in peers.unreached(asked)
@@ -101,7 +102,7 @@ def _peer_telemetry(call: Call, peer: Peer, answers: bool) -> dict[str, Any]:
             "term": raft["term"],
             "commit": raft["commit"],
             "num_pending_operations": raft["pending_operations"],
-            "consensus_thread_status": {"consensus_thread_status": "working"},
+            "consensus_thread_status": _thread(),
         }
     return document
 

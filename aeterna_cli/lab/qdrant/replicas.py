@@ -57,6 +57,12 @@ class Replicas:
             away = not self.peers.in_consensus(self.peers.members[number])
             self.states[number] = DEAD if away and self.peers.several else state
 
+    def filled(self) -> None:
+        """The asked peer has other points than before: the other replicas follow from it."""
+        asked = self.peers.asked.id
+        for number in self.states:
+            self.states[number] = ACTIVE if number == asked else DEAD
+
     def reached(self) -> States:
         """The replicas that the asked peer can talk to."""
         asked, members = self.peers.asked, self.peers.members

@@ -290,3 +290,29 @@ def test_fewer_ports_than_peers_are_refused(tmp_path: Path) -> None:
         process = server.launch()
         assert process.wait(timeout=30) == 2
         assert "lab_qdrant_peers" in server.log.read_text()
+
+
+# The shapes
+
+
+def test_the_official_client_understands_every_answer(peers: PeerServer) -> None:
+    """An independent reading of the API: its models refuse unknown states and missing fields."""
+    from qdrant_client.http import models
+
+    peers.make("c", factor=2)
+    peers.on("c", 0, 0, 1)
+    peers.transfers(hold=True)
+    change(peers, "replicate_shard", **ends(peers, 0, 2))
+    for number in range(3):
+        found = peers.of(number, "GET", "/collections/c/cluster")
+        read = models.CollectionClusterInfo.model_validate(found)
+        assert [one.to for one in read.shard_transfers] == [peers.peer_ids[2]]
+        status = peers.of(number, "GET", "/cluster")
+        read_status = models.ClusterStatusOneOf1.model_validate(status)
+        assert read_status.peer_id == peers.peer_ids[number]
+        telemetry = peers.of(number, "GET", "/cluster/telemetry")
+        models.DistributedTelemetryData.model_validate(telemetry)
+    peers.fault(1, "killed")
+    wait_until(lambda: peers.raft(0)["leader"] not in (None, peers.peer_ids[1]))
+    telemetry = peers.of(0, "GET", "/cluster/telemetry")
+    models.DistributedTelemetryData.model_validate(telemetry)

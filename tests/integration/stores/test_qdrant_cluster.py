@@ -291,3 +291,50 @@ def test_without_peers_one_address_is_all_there_is(peers: PeerServer) -> None:
         peers.fault(0, "killed")
         with pytest.raises(TransientError):
             server.collections()
+
+
+# Snapshots lie with the peers that have the shard
+
+
+def test_every_shard_is_captured_and_restored_wherever_it_lies(peers: PeerServer) -> None:
+    peers.make("c", factor=1, shards=3)
+    assert sorted(peer for _, peer in peers.replicas("c")) == [0, 1, 2]
+    peers.upsert("c", range(60))
+    with QdrantServer(settings(peers)) as server:
+        assert [one.code for one in server.findings("backup")] == []
+        (description,) = server.describe()
+        assert all(shard.local for shard in description.shards)
+        images = {}
+        for shard in description.shards:
+            with server.capture_shard("c", shard.id) as chunks:
+                images[shard.id] = b"".join(chunks)
+        server.create_collection(description, replace=True)
+        for number, image in images.items():
+            server.upload_shard(description, number, [image], len(image))
+        server.finish(description, {None: 60}, timeout=10)
+    assert peers.ids("c", limit=100) == list(range(60))
+
+
+def test_the_other_replicas_follow_the_one_that_was_restored(peers: PeerServer) -> None:
+    peers.make("c", factor=2)
+    peers.upsert("c", range(10))
+    with QdrantServer(settings(peers)) as server:
+        (description,) = server.describe()
+        with server.capture_shard("c", 0) as chunks:
+            image = b"".join(chunks)
+        peers.transfers(hold=True)
+        server.upload_shard(description, 0, [image], len(image))
+        assert sorted(peers.replicas("c").values()) in (["Active", "Dead"], ["Active", "Recovery"])
+        peers.transfers(hold=False)
+        server.finish(description, {None: 10}, timeout=10)
+    assert set(peers.replicas("c").values()) == {"Active"}
+
+
+def test_a_peer_without_the_shard_gives_no_snapshot(peers: PeerServer) -> None:
+    peers.make("c", factor=1)
+    peers.on("c", 0, 1)
+    with QdrantServer(QdrantSettings(url=peers.urls[0], timeout=5)) as alone:
+        assert [one.code for one in alone.findings("backup")] == ["qdrant_shard_elsewhere"]
+        with pytest.raises(AeternaError) as refused, alone.capture_shard("c", 0) as chunks:
+            list(chunks)
+        assert "not a local shard" in refused.value.message
