@@ -15,8 +15,6 @@ from starlette.applications import Starlette
 from aeterna_cli.lab.qdrant.node import Node
 from aeterna_cli.lab.qdrant.peers import Peer
 
-_LOOK_AGAIN = 0.05
-
 
 class _Server(uvicorn.Server):
     """Signals are those of the whole process, not of one listener."""
@@ -76,8 +74,13 @@ async def serve(
     """
     over, changed = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        over.set()
+        changed.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, over.set)
+        loop.add_signal_handler(number, end)
     node.peers.changed = changed.set
     await node.start()
     listeners = [
@@ -88,9 +91,7 @@ async def serve(
             changed.clear()
             for one in listeners:
                 await _follow(one)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_AGAIN):
-                    await changed.wait()
+            await changed.wait()
     finally:
         for one in listeners:
             one.peer.thawed.set()

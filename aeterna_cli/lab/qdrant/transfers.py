@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 METHODS = ("stream_records", "snapshot", "wal_delta")
 _TICK = 0.05
+#: How soon a peer that is back is noticed.
+_LOOK_AGAIN = 0.2
 
 
 @dataclass
@@ -195,7 +197,7 @@ def _method(collection: "Collection", body: dict[str, Any]) -> str:
 async def recover_forever(node: "Node") -> None:
     """Replicas that are not active and whose peer is well are filled from one that is."""
     while True:
-        await asyncio.sleep(_TICK)
+        await asyncio.sleep(_LOOK_AGAIN)
         for collection in list(node.collections.values()):
             for shard in list(collection.shards.values()):
                 _recover(collection, shard)
