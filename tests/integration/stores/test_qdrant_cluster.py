@@ -2,18 +2,29 @@
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from aeterna_cli.errors import AeternaError, FailedError, RefusedError, TransientError, UsageError
+from aeterna_cli.errors import (
+    AeternaError,
+    AuthenticationError,
+    FailedError,
+    RefusedError,
+    TransientError,
+    UsageError,
+)
 from aeterna_cli.settings import QdrantSettings
 from aeterna_cli.stores.base.qdrant import OPS_COLLECTION
 from aeterna_cli.stores.base.qdrant_cluster import ClusterPicture
 from aeterna_cli.stores.qdrant import QdrantServer
 from aeterna_cli.stores.qdrant_cluster import QdrantCluster
+from aeterna_cli.stores.qdrant_http import QdrantHttp
 from tests.integration.lab.qdrant_peers import PeerServer, peers_running, wait_until
 from tests.integration.lab.qdrant_process import DENSE, running
+from tests.integration.stores.qdrant_server import lab_qdrant
 
 pytest.importorskip("qdrant_edge")
 pytestmark = pytest.mark.integration
@@ -338,3 +349,47 @@ def test_a_peer_without_the_shard_gives_no_snapshot(peers: PeerServer) -> None:
         with pytest.raises(AeternaError) as refused, alone.capture_shard("c", 0) as chunks:
             list(chunks)
         assert "not a local shard" in refused.value.message
+
+
+@pytest.mark.parametrize("fault", ["killed", "frozen", "cut"])
+def test_a_writer_goes_on_and_loses_nothing_that_was_acknowledged(
+    peers: PeerServer, fault: str
+) -> None:
+    """One retry by the writer itself, whose points may arrive twice."""
+    peers.make("c", factor=2)
+    peers.on("c", 0, 1, 2)
+    http = QdrantHttp(settings(peers).model_copy(update={"timeout": 1.5}))
+    acknowledged: list[tuple[int, float]] = []
+    deadline = time.monotonic() + 20
+    for number in range(10_000):
+        if number == 20:
+            peers.fault(0, fault)
+        try:
+            http.upsert("c", {"points": [{"id": number, "vector": [1, 2, 3, 4]}]})
+        except TransientError:
+            continue
+        acknowledged.append((number, time.monotonic()))
+        if http.url != peers.urls[0] and len(acknowledged) > 40:
+            break
+        assert time.monotonic() < deadline
+    http.close()
+    found = set(peers_ids(peers))
+    assert {number for number, _ in acknowledged} <= found
+    gaps = [after - before for (_, before), (_, after) in pairwise(acknowledged)]
+    assert max(gaps) < 5
+
+
+def peers_ids(peers: PeerServer) -> list[int]:
+    body = {"limit": 10_000, "with_payload": False}
+    found = peers.of(1, "POST", "/collections/c/points/scroll", body)
+    return [point["id"] for point in found["points"]]
+
+
+def test_a_refused_key_is_raised_and_no_peer_is_called_dead(tmp_path: Path) -> None:
+    with lab_qdrant(tmp_path / "keyed") as server:
+        url = f"http://127.0.0.1:{server.port}"
+        made = QdrantCluster(QdrantSettings(url=url, api_key=SecretStr("wrong")))
+        with pytest.raises(AuthenticationError) as refused:
+            made.picture()
+        assert "wrong" not in refused.value.message
+        made.close()
