@@ -5,12 +5,18 @@ all peers of the consensus say that the state is the wanted one.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from aeterna_cli.errors import FailedError, RefusedError, RemoteError, TransientError
+from aeterna_cli.errors import (
+    AuthenticationError,
+    FailedError,
+    RefusedError,
+    RemoteError,
+    TransientError,
+)
 from aeterna_cli.settings import QdrantSettings
 from aeterna_cli.stores.base.qdrant_cluster import ClusterPicture, ShardReplicas, ShardTransfer
 from aeterna_cli.stores.qdrant import QdrantServer
@@ -318,6 +324,25 @@ class QdrantCluster:
         raise TransientError(
             "qdrant_recovery_slow", f"peer {peer} does not follow the consensus after {limit:g} s"
         )
+
+    # Points
+
+    def counts(self, collection: str, shard: int, peers: Sequence[int]) -> Mapping[int, int]:
+        """How many points each of these replicas has, exactly and at about the same moment.
+
+        Empty where a server does not tell it of a single replica.
+        """
+        picture = self.picture(())
+        path = f"/collections/{part(collection)}/shards/{shard}/points/count"
+        connections = [self._connection(picture, one) for one in peers]
+        try:
+            with ThreadPoolExecutor(len(connections), "qdrant-count") as threads:
+                found = threads.map(
+                    lambda one: one.call("POST", path, {"exact": True}), connections
+                )
+                return dict(zip(peers, (int(one["count"]) for one in found), strict=True))
+        except (RemoteError, AuthenticationError):
+            return {}
 
     # The marker
 

@@ -198,15 +198,8 @@ class QdrantHttp:
         if body is not None:
             content = orjson.dumps(body)
             headers = {"content-type": "application/json"}
-        build = partial(
-            self._request,
-            method,
-            path,
-            content=content,
-            headers=headers,
-            params=params,
-            seconds=seconds,
-        )
+        build = partial(self._request, method, path, content=content, headers=headers,
+                        params=params, seconds=seconds)  # fmt: skip
         left = len(self.urls)
         while True:
             try:

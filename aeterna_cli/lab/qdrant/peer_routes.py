@@ -229,12 +229,14 @@ async def clear_peer_fault(call: Call) -> bool:
 
 
 async def set_transfers(call: Call) -> bool:
-    """``{"hold": true}`` stops all transfers where they are, ``{"seconds": 5}`` stretches them."""
+    """``{"hold": true}`` stops all transfers where they are, ``{"seconds": 5}`` stretches them,
+    ``{"lose": 3}`` makes the replicas that they fill count three points fewer."""
     body, rule = await call.body(), call.node.transfer_rule
-    if body.keys() - {"hold", "seconds"}:
-        raise bad_format("hold and seconds are the switches of transfers")
+    if body.keys() - {"hold", "seconds", "lose"}:
+        raise bad_format("hold, seconds and lose are the switches of transfers")
     rule.hold = bool(body.get("hold", rule.hold))
     rule.seconds = float(body.get("seconds", rule.seconds))
+    rule.lose = int(body.get("lose", rule.lose))
     return True
 
 

@@ -95,7 +95,9 @@ async def shard_scroll(call: Call) -> dict[str, Any]:
 
 async def shard_count(call: Call) -> dict[str, int]:
     """Of this peer's shard, whatever its state."""
-    return reads.count(call.collection, [call.shard], await call.body(), call.version)
+    found = reads.count(call.collection, [call.shard], await call.body(), call.version)
+    lost = call.shard.replicas.lost.get(call.node.peer_id, 0)
+    return {"count": max(0, found["count"] - lost)}
 
 
 ENTRIES = [

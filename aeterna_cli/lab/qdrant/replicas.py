@@ -36,6 +36,7 @@ class Replicas:
     def __init__(self, peers: Peers, collection: str, shard: int, states: States) -> None:
         self.peers = peers
         self.states = states
+        self.lost: dict[int, int] = {}
         self._collection = collection
         self._shard = shard
 

@@ -28,10 +28,12 @@ _LOOK_AGAIN = 0.2
 
 @dataclass
 class TransferRule:
-    """``hold``: transfers start and do not get on; ``seconds``: how long one takes."""
+    """``hold``: transfers start and do not get on; ``seconds``: how long one takes; ``lose``: how
+    many points fewer the filled replica says to have, as where updates got lost on the way."""
 
     hold: bool = False
     seconds: float = 0.3
+    lose: int = 0
 
 
 class Transfer:
@@ -89,6 +91,7 @@ class Transfer:
             await asyncio.sleep(_TICK)
         self._end()
         self.shard.replicas.states[self.target.id] = ACTIVE
+        self.shard.replicas.lost[self.target.id] = rule.lose
         if not self.sync:
             del self.shard.replicas.states[self.source.id]
         self._agreed()

@@ -12,12 +12,16 @@ from aeterna_cli.stores.base.qdrant_cluster import ClusterPicture, PeerAnswer
 
 @dataclass(frozen=True)
 class NamedPeer:
-    """``peer`` is None for an address without an answer that cannot be told from others like it."""
+    """``peer`` is None for an address without an answer that cannot be told from others like it.
+
+    One that is not ``listed`` is a member that no address of the profile is known to belong to.
+    """
 
     name: str
     address: str
     peer: int | None
     answer: PeerAnswer | None
+    listed: bool = True
 
     def is_called(self, word: str) -> bool:
         host = urlsplit(self.address)
@@ -42,7 +46,7 @@ def named_peers(picture: ClusterPicture) -> tuple[NamedPeer, ...]:
         for one, label in zip(picture.answers, labels, strict=True)
     ]
     listed = {one.peer for one in found}
-    return (*found, *(NamedPeer(str(peer), uri, peer, None)
+    return (*found, *(NamedPeer(str(peer), uri, peer, None, listed=False)
                       for peer, uri in picture.known.items() if peer not in listed))  # fmt: skip
 
 
@@ -67,6 +71,15 @@ def _silent(picture: ClusterPicture) -> dict[str, int]:
         return {}
     by_host = {urlsplit(uri).hostname: peer for peer, uri in missing.items()}
     return {one: by_host[host] for one in silent if (host := urlsplit(one).hostname) in by_host}
+
+
+def silent_together(peers: Sequence[NamedPeer]) -> bool:
+    """Whether the members without an address are, taken together, the addresses without a member.
+
+    Then none of them answers, whichever is which.
+    """
+    addresses = sum(one.peer is None for one in peers)
+    return addresses == sum(not one.listed for one in peers)
 
 
 def resolve(peers: Sequence[NamedPeer], word: str) -> NamedPeer:

@@ -4,6 +4,7 @@ What a stage has to do is read from the cluster when it begins, so that one that
 only the rest to do. The names of the stages depend on the options alone.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,6 +24,9 @@ MARKER, COPY, DROP, REMOVE, VERIFY = (
     "qdrant:marker", "qdrant:copy", "qdrant:drop", "qdrant:remove-peer", "qdrant:verify",
 )  # fmt: skip
 _SHORT_SECONDS = 60.0
+#: How long the counts of both ends of a copy may differ while updates go on.
+COMPARE_SECONDS = 5.0
+_LOOK_AGAIN = 0.1
 
 
 class QdrantStages:
@@ -162,8 +166,34 @@ class QdrantStages:
                 limit=self._copy_seconds,
                 look=run.safe_point,
             )
-            done.append(f"{one.collection}, shard {one.shard} on peer {one.target}")
+            points = self._compare(run, one)
+            told = "not counted" if points is None else f"{points} points"
+            done.append(f"{one.collection}, shard {one.shard} on peer {one.target}, {told}")
         return done
+
+    def _compare(self, run: StepRun, one: Copy) -> int | None:
+        """The number of points at both ends, once it is the same; None where nobody tells.
+
+        Under live updates two counts of one moment differ now and then; they do not stay different.
+        """
+        deadline = time.monotonic() + COMPARE_SECONDS
+        while True:
+            run.safe_point()
+            ends = (one.source, one.target)
+            found = self._store.counts(one.collection, one.shard, ends)
+            if not found:
+                return None
+            if found[one.source] == found[one.target]:
+                return found[one.source]
+            if time.monotonic() > deadline:
+                raise FailedError(
+                    "qdrant_copy_differs",
+                    f"{one.collection}, shard {one.shard} has {found[one.source]} points on peer "
+                    f"{one.source} and {found[one.target]} on the copy on peer {one.target}",
+                    hint="nothing was dropped; Qdrant before 1.17.0 can lose updates in a transfer",
+                    details={str(peer): number for peer, number in found.items()},
+                )
+            time.sleep(_LOOK_AGAIN)
 
     def _undo_copies(self, run: StepRun) -> None:
         """No transfer of ours runs and no half-made replica is left; whole copies stay."""

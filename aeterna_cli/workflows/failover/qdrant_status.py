@@ -6,7 +6,12 @@ from aeterna_cli.settings import FailoverSettings
 from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.stores.base.qdrant_cluster import ACTIVE, ClusterPicture, CollectionReplicas
 from aeterna_cli.workflows.failover.component import ComponentStatus, Loss, Node
-from aeterna_cli.workflows.failover.qdrant_names import NamedPeer, name_of, named_peers
+from aeterna_cli.workflows.failover.qdrant_names import (
+    NamedPeer,
+    name_of,
+    named_peers,
+    silent_together,
+)
 
 #: A transfer that runs longer than this is worth a look, in seconds.
 LONG_TRANSFER_SECONDS = 600
@@ -20,9 +25,10 @@ def status_of(picture: ClusterPicture, target: FailoverSettings) -> ComponentSta
         *_collection_findings(picture, peers, target),
     )
     word = picture.emulated
+    shown = [one for one in peers if one.listed or not silent_together(peers)]
     return ComponentStatus(
         component="qdrant",
-        nodes=tuple(_node(picture, one) for one in peers),
+        nodes=tuple(_node(picture, one) for one in shown),
         primary=None,
         findings=findings,
         loss=loss_of(picture, peers),
@@ -97,7 +103,8 @@ def _peer_findings(
     picture: ClusterPicture, peers: Sequence[NamedPeer], target: FailoverSettings
 ) -> Iterator[Finding]:
     for one in peers:
-        yield from _one_peer(picture, one)
+        if one.listed or not silent_together(peers):
+            yield from _one_peer(picture, one)
     if any(one.answer and not one.answer.clustered for one in peers):
         yield Finding(
             "qdrant_standalone", "error", "qdrant", "cluster mode is off: there is one server",
@@ -105,9 +112,10 @@ def _peer_findings(
         )  # fmt: skip
     elif not picture.quorum:
         answering = sum(one.answer is not None for one in peers)
+        members = max(len(picture.known), len(picture.answers))
         yield Finding(
             "qdrant_no_quorum", "error", "qdrant",
-            f"{answering} of {len(peers)} peers answer and no majority follows one leader: "
+            f"{answering} of {members} peers answer and no majority follows one leader: "
             "nothing can be changed, and no replica is certain",
             mend="bring peers back until more than half of them answer",
         )  # fmt: skip
@@ -117,6 +125,11 @@ def _peer_findings(
             f"{len(picture.known)} peers, {target.qdrant_peers} are wanted",
             mend="add peers, or set failover.qdrant_peers in the profile",
         )  # fmt: skip
+    versions = sorted({one.version for one in picture.answers if one.version})
+    if len(versions) > 1:
+        yield Finding("qdrant_versions_differ", "warning", "qdrant",
+                      f"the peers run {', '.join(versions)}",
+                      mend="finish the upgrade")  # fmt: skip
     if picture.commits_apart:
         yield Finding(
             "qdrant_commits_apart", "warning", "qdrant",
@@ -130,15 +143,14 @@ def _peer_findings(
 def _one_peer(picture: ClusterPicture, one: NamedPeer) -> Iterator[Finding]:
     answer = one.answer
     if answer is None:
-        listed = any(of.address == one.address for of in picture.answers)
         told = next((of.error for of in picture.answers if of.address == one.address), "")
         yield Finding(
-            "qdrant_peer_unreachable" if listed else "qdrant_peer_unlisted",
+            "qdrant_peer_unreachable" if one.listed else "qdrant_peer_unlisted",
             "error",
             one.name,
             told or f"peer {one.peer} at {one.address} is a member and in no profile address",
             mend="bring it back, or `aeterna-cli failover run --component qdrant`"
-            if listed
+            if one.listed
             else "name the REST address of every peer in qdrant.peers",
         )
     elif answer.clustered and one.peer not in picture.quorum:

@@ -136,7 +136,7 @@ class PeerServer(Server):
 
     def heal(self) -> None:
         """No faults, quick transfers, no collections."""
-        self.transfers(hold=False, seconds=0.1)
+        self.transfers(hold=False, seconds=0.1, lose=0)
         for number in range(len(self.ports)):
             self.back(number)
         wait_until(lambda: len({self.raft(n)["commit"] for n in range(len(self.ports))}) == 1)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from aeterna_cli.errors import (
 )
 from aeterna_cli.operations.kill_points import VARIABLE
 from aeterna_cli.stores.base.qdrant import OPS_COLLECTION
+from aeterna_cli.workflows.failover import qdrant_stages
 from aeterna_cli.workflows.failover.component import Preflight, Request
 from aeterna_cli.workflows.failover.qdrant_stages import COPY, DROP, MARKER, VERIFY
 from tests.integration.lab.qdrant_peers import PeerServer, peers_running, wait_until
@@ -249,6 +251,34 @@ def test_a_transfer_that_is_stuck_changes_nothing(peers: PeerServer) -> None:
     assert DROP not in staging.results
     assert peers.replicas("c") == {(0, 0): "Active"}, "the half-made replica is taken back"
     assert peers.running("c") == []
+
+
+def test_a_copy_with_fewer_points_is_not_trusted(
+    peers: PeerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qdrant_stages, "COMPARE_SECONDS", 0.5)
+    filled(peers, 0, factor=1)
+    peers.transfers(lose=3)
+    request = Request("switchover", to=name(peers, 0))
+    made = component(peers.urls, drop_replicas=True)
+    staging = Staging()
+    with pytest.raises(FailedError) as differs:
+        staging.run(made.stages(request, made.preflight(request)))
+    assert differs.value.code == "qdrant_copy_differs"
+    assert differs.value.details == {str(peers.peer_ids[0]): 30, **differs.value.details}
+    assert peers.replicas("c")[0, 0] == "Active", "nothing was dropped"
+
+
+def test_an_old_server_is_not_trusted_with_copies_under_updates(tmp_path: Path) -> None:
+    with peers_running(tmp_path / "old", "--version", "1.16.3") as old:
+        filled(old, 0, factor=1)
+        request = Request("switchover", to=name(old, 0))
+        made = component(old.urls)
+        assert codes(made.preflight(request)) == {"qdrant_transfers_lose_updates"}
+        assert not made.preflight(replace(request, fenced=True)).refusals
+        old.on("c", 0, 0, 1)
+        assert not made.preflight(request).refusals, "where nothing is copied, nothing is lost"
+        made.close()
 
 
 def test_a_marker_that_is_gone_fails_the_switchover(peers: PeerServer) -> None:

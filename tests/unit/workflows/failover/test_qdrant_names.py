@@ -3,7 +3,7 @@
 import pytest
 
 from aeterna_cli.errors import UsageError
-from aeterna_cli.workflows.failover.qdrant_names import named_peers, resolve
+from aeterna_cli.workflows.failover.qdrant_names import named_peers, resolve, silent_together
 from tests.unit.workflows.failover.pictures import picture
 
 HOSTS = [f"http://qdrant-{n}.internal:6333" for n in range(3)]
@@ -25,7 +25,9 @@ def test_several_silent_addresses_are_told_by_their_hosts_alone() -> None:
     by_host = picture(addresses=dict(zip(HOSTS, (1, None, None), strict=True)), quorum=())
     assert [one.peer for one in named_peers(by_host)] == [1, 2, 3]
     local = picture(addresses=dict(zip(LOCAL, (1, None, None), strict=True)), quorum=())
-    assert [one.peer for one in named_peers(local)[:3]] == [1, None, None]
+    found = named_peers(local)
+    assert [one.peer for one in found] == [1, None, None, 2, 3]
+    assert silent_together(found), "whichever is which, neither answers"
 
 
 def test_a_member_without_an_address_is_there_by_its_id() -> None:
@@ -35,6 +37,7 @@ def test_a_member_without_an_address_is_there_by_its_id() -> None:
         ("qdrant-1", 2),
         ("3", 3),
     ]
+    assert not silent_together(found), "it may be well: nobody has asked it"
 
 
 @pytest.mark.parametrize(
