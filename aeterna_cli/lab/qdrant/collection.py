@@ -244,9 +244,11 @@ class Collection:
         """
         result = self.next_result(completed=wait)
         if wait:
+            # Not under the lock: who waits for a peer that is away holds up nobody else.
+            await self._reach_replicas(changes, ordering)
             async with self._order:
                 await self._apply_deferred()
-                await self._apply(changes, ordering)
+                await self._apply(changes)
             return result
         self._deferred.append(changes)
         if self._drain is None or self._drain.done():
@@ -276,20 +278,22 @@ class Collection:
     async def _apply_deferred(self) -> None:
         while self._deferred:
             try:
-                await self._apply(self._deferred.pop(0))
+                changes = self._deferred.pop(0)
+                await self._reach_replicas(changes, "weak")
+                await self._apply(changes)
             except Refusal as refusal:
                 log.warning("a deferred update of %s failed: %s", self.name, refusal.message)
 
     async def _reach_replicas(self, changes: list[Change], ordering: str) -> None:
         """Every shard can take the update; replicas that do not answer are dead from now on."""
+        if not self.peers.several:
+            return
         factor = self.config["params"]["write_consistency_factor"]
         for shard in dict.fromkeys(change.shard for change in changes):
             if await shard.replicas.take_update(factor, ordering):
                 self.save()
 
-    async def _apply(self, changes: list[Change], ordering: str = "weak") -> None:
-        if self.peers.several:
-            await self._reach_replicas(changes, ordering)
+    async def _apply(self, changes: list[Change]) -> None:
         for change in changes:
             change.shard.require_writable()
             async with change.shard.lock:

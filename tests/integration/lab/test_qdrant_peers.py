@@ -1,5 +1,6 @@
 """The lab's emulated peers: replicas, consensus, transfers and faults as on the real server."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -316,3 +317,19 @@ def test_the_official_client_understands_every_answer(peers: PeerServer) -> None
     wait_until(lambda: peers.raft(0)["leader"] not in (None, peers.peer_ids[1]))
     telemetry = peers.of(0, "GET", "/cluster/telemetry")
     models.DistributedTelemetryData.model_validate(telemetry)
+
+
+def test_who_waits_for_a_peer_that_is_away_holds_up_nobody_else(peers: PeerServer) -> None:
+    peers.make("c", factor=3)
+    peers.fault(0, "cut")
+    wait_until(lambda: peers.raft(1)["leader"] not in (None, peers.peer_ids[0]))
+    waiting = threading.Thread(target=write, args=(peers, 0, 500, 7))
+    waiting.start()
+    took = []
+    for number in range(20):
+        before = time.monotonic()
+        write(peers, 1, number=number)
+        took.append(time.monotonic() - before)
+    assert waiting.is_alive(), "it is not told yet that it failed"
+    assert max(took) < 2
+    waiting.join()
