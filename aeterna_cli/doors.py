@@ -21,6 +21,7 @@ GROUPS = {
     "datamap": "Where the data of tenants and persons lives.",
     "tenant": "Whom the deployment serves, what each has, where it lies.",
     "shard": "Where tenants' points lie: servers, collections, capacity.",
+    "failover": "Who serves now, and somebody else from now on.",
     "operation": "The journal of every change: look, go on, give up.",
 }
 #: commands without a group, each a module of ``commands/`` with a ``register``

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Stores first, so that they can still write what they archive; each wave stops together.
 STOP_WAVES = (
     SENTINELS,
-    ("postgres", "redis", "qdrant", *POSTGRES_NODES, *REDIS_NODES),
+    ("postgres", "redis", "qdrant", "qdrant-peers", *POSTGRES_NODES, *REDIS_NODES),
     ("vault", "s3"),
 )
 # A Sentinel that starts before the replicas are online finds them ten seconds later.

@@ -12,7 +12,8 @@ POSTGRES_NODES = ("postgres-1", "postgres-2", "postgres-3")
 REDIS_NODES = ("redis-1", "redis-2", "redis-3")
 SENTINELS = ("sentinel-1", "sentinel-2", "sentinel-3")
 #: the same of a highly-available lab
-HA_PARTS = (*POSTGRES_NODES, *REDIS_NODES, *SENTINELS, "s3", "vault", "qdrant")
+HA_PARTS = (*POSTGRES_NODES, *REDIS_NODES, *SENTINELS, "s3", "vault", "qdrant-peers")
+QDRANT_PEERS = ("qdrant", "qdrant-2", "qdrant-3")  # ports of the one process
 
 Topology = Literal["single", "ha"]
 PARTS_OF: dict[Topology, tuple[str, ...]] = {"single": PARTS, "ha": HA_PARTS}
@@ -30,6 +31,7 @@ TITLES = {
     "s3": "SeaweedFS",
     "vault": "OpenBao",
     "qdrant": "Qdrant-compatible server",
+    "qdrant-peers": "Qdrant-compatible server, three emulated peers",
     **{name: f"PostgreSQL {name[-1]} under Patroni" for name in POSTGRES_NODES},
     **{name: f"Valkey {name[-1]}" for name in REDIS_NODES},
     **{name: f"Sentinel {name[-1]}" for name in SENTINELS},
@@ -52,6 +54,7 @@ PORTS: dict[str, tuple[str, ...]] = {
     ),
     "vault": ("vault", "vault-cluster"),
     "qdrant": ("qdrant",),
+    "qdrant-peers": QDRANT_PEERS,
     **{name: (name, f"{name}-rest", f"{name}-raft") for name in POSTGRES_NODES},
     **{name: (name,) for name in (*REDIS_NODES, *SENTINELS)},
 }

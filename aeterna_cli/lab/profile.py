@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.lab import openbao, postgres, qdrant_process, seaweedfs, valkey
 from aeterna_cli.lab.ha import patroni_node
-from aeterna_cli.lab.names import POSTGRES_NODES, REDIS_NODES, SENTINELS
+from aeterna_cli.lab.names import POSTGRES_NODES, QDRANT_PEERS, REDIS_NODES, SENTINELS
 from aeterna_cli.lab.part import Place
 from aeterna_cli.lab.ports import LOOPBACK
 from aeterna_cli.lab.sentinel_answers import MASTER
@@ -39,6 +39,7 @@ def tree(place: Place) -> dict[str, Any]:
         },
         "qdrant": {
             "url": place.url("qdrant"),
+            **_qdrant_peers(place),
             "api_key_file": str(secret(qdrant_process.API_KEY)),
         },
         **({"patroni": _patroni(place)} if place.topology == "ha" else {}),
@@ -78,6 +79,12 @@ def _patroni(place: Place) -> dict[str, Any]:
         "user": patroni_node.REST_USER,
         "password_file": str(place.secrets.path(patroni_node.REST_PASSWORD)),
     }
+
+
+def _qdrant_peers(place: Place) -> dict[str, Any]:
+    if place.topology == "single":
+        return {}
+    return {"peers": [place.url(name) for name in QDRANT_PEERS], "timeout": 10}
 
 
 def _redis_addresses(place: Place) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from aeterna_cli.lab.events import Events, LabEvent
 from aeterna_cli.lab.ha.patroni_node import PatroniNode
 from aeterna_cli.lab.ha.sentinel_node import SentinelNode
 from aeterna_cli.lab.ha.valkey_node import ValkeyNode
-from aeterna_cli.lab.names import POSTGRES_NODES, REDIS_NODES, SENTINELS, TITLES
+from aeterna_cli.lab.names import POSTGRES_NODES, QDRANT_PEERS, REDIS_NODES, SENTINELS, TITLES
 from aeterna_cli.lab.openbao import OpenBao
 from aeterna_cli.lab.part import NotReady, Part, Place
 from aeterna_cli.lab.postgres import Postgres, shared_memory_names
@@ -33,6 +33,7 @@ _SERVERS: tuple[Part, ...] = (
     SeaweedFs(),
     OpenBao(),
     QdrantProcess(),
+    QdrantProcess("qdrant-peers", QDRANT_PEERS[1:]),
     *(PatroniNode(name) for name in POSTGRES_NODES),
     *(ValkeyNode(name) for name in REDIS_NODES),
     *(SentinelNode(name) for name in SENTINELS),

@@ -8,12 +8,15 @@ A tenant's backup holds ``tenant-<uuid>`` and ``restore`` shared, so it runs bes
 a tenant's restore holds ``tenant-<uuid>`` alone, ``restore`` and ``backups`` shared; a step of a
 tenant's move holds ``tenant-<uuid>`` alone and ``restore`` shared. Between the steps of a move its
 row in ``aeterna_ops.tenant_move`` says that it is not over.
+A failover holds ``failover`` alone and ``restore`` shared: it never waits for a backup, which a
+planned one refuses to cut off by itself.
 """
 
 BACKUPS = "backups"
 RESTORE = "restore"
 WAL_RECEIVER = "wal-receiver"
 SHARDS = "shards"
+FAILOVER = "failover"
 
 
 def tenant(identifier: str) -> str:

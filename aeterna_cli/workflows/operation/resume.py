@@ -36,6 +36,8 @@ def _kinds() -> Mapping[str, Resume]:
         "restore.run": _restore,
         "restore.run.tenant": _restore_tenant,
         "backup.prune": _prune,
+        "failover.switchover": _failover,
+        "failover.run": _failover,
     }
 
 
@@ -57,3 +59,9 @@ def _prune(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
     from aeterna_cli.workflows.backup import prune
 
     return prune.resumed(ctx, operation, first)
+
+
+def _failover(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
+    from aeterna_cli.workflows.failover import switching
+
+    return switching.resumed(ctx, operation, first)
