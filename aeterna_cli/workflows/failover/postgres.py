@@ -4,6 +4,7 @@ Patroni says who leads and who may; how far replicas are, PostgreSQL says itself
 and where they disagree that is told.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from aeterna_cli.deployment import Deployment
@@ -184,16 +185,13 @@ class PostgresComponent:
 
 def members_of(views: Sequence[PatroniView]) -> tuple[Member, ...]:
     """As most nodes that answer see them; by name."""
-    counted: dict[tuple[Member, ...], int] = {}
-    for one in living(views):
-        key = tuple(sorted(one.members, key=lambda member: member.name))
-        known = next((seen for seen in counted if _same(seen, key)), key)
-        counted[known] = counted.get(known, 0) + 1
-    return max(counted, key=lambda key: counted[key], default=())
+    seen = [tuple(sorted(one.members, key=lambda member: member.name)) for one in living(views)]
+    counted = Counter(map(_roles, seen))
+    return max(seen, key=lambda members: counted[_roles(members)], default=())
 
 
-def _same(one: Sequence[Member], other: Sequence[Member]) -> bool:
-    return [(m.name, m.role) for m in one] == [(m.name, m.role) for m in other]
+def _roles(members: Sequence[Member]) -> tuple[tuple[str, str], ...]:
+    return tuple((one.name, one.role) for one in members)
 
 
 def leader_of(members: Sequence[Member]) -> Member | None:

@@ -119,7 +119,8 @@ def _notes(found: FailoverStatus) -> Iterator[str]:
     for status in found.components:
         if status.loss is not None:
             lost = status.loss.message
-            yield f"{status.component}: if the primary died now, lost would be {lost}"
+            who = "a peer" if status.component == "qdrant" else "the primary"
+            yield f"{status.component}: if {who} died now, lost would be {lost}"
         if status.emulated:
             yield f"{status.component}: {status.emulated}"
     for status in found.components:
