@@ -86,6 +86,8 @@ def healthy(lab: Lab) -> bool:
         return False
     if redis_primary(lab) is None or len({(one["ip"], one["port"]) for one in known}) != 1:
         return False
+    if any("in_progress" in one["flags"] or "down" in one["flags"] for one in known):
+        return False
     if any(int(one["num-other-sentinels"]) != len(SENTINELS) - 1 for one in known):
         return False
     with valkey.client(place) as server:

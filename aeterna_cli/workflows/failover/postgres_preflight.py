@@ -29,7 +29,7 @@ def preflight(component: "PostgresComponent", request: Request) -> Preflight:
     if request.to is not None:
         require_known(request.to, [one.name for one in members])
     candidate = _candidate(request, members, facts, leader)
-    findings = list(_common(component, views, members, status))
+    findings = list(_common(views, members, status, request))
     if request.intent == "switchover":
         findings += _planned(component, leader, candidate, members, facts)
     else:
@@ -96,17 +96,19 @@ def _barred(tags: Mapping[str, Any]) -> bool:
 
 
 def _common(
-    component: "PostgresComponent",
     views: Sequence[PatroniView],
     members: Sequence[Member],
     status: ComponentStatus,
+    request: Request,
 ) -> Iterator[Finding]:
     if not members:
         yield _no("dcs_unreachable", "no node of Patroni answers with a cluster")
         return
     for one in status.findings:
-        if one.code in ("two_primaries", "paused"):
+        if one.code == "two_primaries":
             yield one
+        elif one.code == "paused" and request.intent == "switchover":
+            yield one  # an unplanned one may be what a paused Patroni waits for
     silent = [one.url for one in views if one.error]
     if len(silent) * 2 >= len(views):
         yield _no("no_majority", f"{len(silent)} of {len(views)} nodes do not answer")
@@ -183,18 +185,29 @@ def _unplanned(
         return
     if leader is not None and candidate is leader:
         yield _no("already_primary", f"{leader.name} is the primary already")
-    elif leader is not None and status.primary is not None and _answers(status):
+    elif leader is not None and _answers(status):
         mend = "aeterna-cli failover switchover"
         yield _no("primary_alive", f"{leader.name} leads and answers: switch it over", mend)
-    elif leader is not None and not request.fenced:
-        bound = status.loss.bytes if status.loss is not None else None
-        if request.accept_loss is None or (bound is not None and request.accept_loss < bound):
-            told = f"{bound:,} bytes" if bound is not None else "an unknown amount"
-            mend = "set failover.fence in the profile, or --accept-loss BYTES"
-            text = f"nothing proves that {leader.name} cannot write any more; {told} may be lost"
-            yield _no("not_fenced", text, mend)
+    elif not request.fenced:
+        yield from _unfenced(leader, request, status)
     if _barred(candidate.tags):
         yield _no("candidate_barred", f"{candidate.name} has the tag nofailover")
+
+
+def _unfenced(
+    leader: Member | None, request: Request, status: ComponentStatus
+) -> Iterator[Finding]:
+    """A leader without its key stops itself where its Patroni lives: nobody can see that here."""
+    bound = status.loss.bytes if status.loss is not None else None
+    told = f"{bound:,} bytes" if bound is not None else "an unknown amount"
+    if request.accept_loss is not None and (bound is None or bound <= request.accept_loss):
+        text = f"{told} may be lost, and that was accepted"
+        yield Finding("loss_accepted", "warning", "postgres", text)
+        return
+    who = leader.name if leader is not None else "the old primary"
+    mend = "set failover.fence in the profile, or --accept-loss BYTES"
+    text = f"nothing proves that {who} cannot write any more; {told} may be lost"
+    yield _no("not_fenced", text, mend)
 
 
 def _answers(status: ComponentStatus) -> bool:

@@ -56,7 +56,7 @@ def preflight(component: "RedisComponent", request: Request) -> Preflight:
         component="redis",
         status=status,
         leader=named(primary) if primary else None,
-        candidate=candidate,
+        candidate=request.to,  # else the Sentinels choose
         findings=tuple(findings),
         facts={
             "leader": named(primary) if primary else None,

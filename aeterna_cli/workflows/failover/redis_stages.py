@@ -12,7 +12,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aeterna_cli.errors import AeternaError, DegradedError, FailedError, TransientError
+from aeterna_cli.errors import AeternaError, DegradedError, FailedError, RemoteError, TransientError
 from aeterna_cli.operations.kill_points import kill_point
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.stores.base.sentinel import Address
@@ -161,6 +161,10 @@ class _Switch:
             except TransientError as error:
                 said.append(error.message)
                 continue
+            except RemoteError as error:
+                # one is under way: ours, of before a crash; what comes of it is looked at
+                if "INPROG" not in str(error.details.get("reply", "")):
+                    raise
             return
         raise TransientError("sentinel_unreachable", f"no Sentinel could be asked: {said}")
 

@@ -141,8 +141,9 @@ class Work:
         return self.plan(kind)
 
     def _moves(self) -> list[str]:
+        chosen_by_servers = "whom its servers choose"
         return [
-            f"{one.component} from {one.leader or 'nobody'} to {one.candidate or 'nobody'}"
+            f"{one.component} from {one.leader or 'nobody'} to {one.candidate or chosen_by_servers}"
             for one in self._found
         ]
 
