@@ -115,6 +115,10 @@ def pack(words: Sequence[Word]) -> bytes:
     return b"".join(parts)
 
 
+def _is_master(role: Reply) -> bool:
+    return isinstance(role, list) and role[:1] == [b"master"]
+
+
 class RedisConnection:
     """Connects at the first call and again at the call after a fault.
 
@@ -234,6 +238,9 @@ class RedisConnection:
                 f"the connection to {self.description} was lost: {error.strerror or error}",
                 hint="did the server stop, or does it demand TLS?",
             ) from error
+        except (ValueError, RecursionError) as error:
+            self.close()
+            raise self._unknown_answer() from error
         except BaseException:
             self.close()  # a half-read answer must never be taken for the next one's
             raise
@@ -309,7 +316,7 @@ class RedisConnection:
         for answer in answers:
             if isinstance(answer, ErrorReply):
                 raise error_of(answer, self.description)
-        if settings.sentinels and answers[-1][0] != b"master":
+        if settings.sentinels and not _is_master(answers[-1]):
             raise TransientError(
                 "redis_not_primary",
                 f"{self.description}, which the Sentinels call the primary, says that it is none",
@@ -347,7 +354,10 @@ class RedisConnection:
                 return None if count < 0 else [self._reply() for _ in range(count)]
             case 0x2D:  # -
                 return self._error_reply(rest)
-        raise RemoteError(
+        raise self._unknown_answer()
+
+    def _unknown_answer(self) -> RemoteError:
+        return RemoteError(
             "redis_answer_unknown",
             f"{self.description} does not answer as a Redis server does",
             hint="does another service listen there, or does it demand TLS?",

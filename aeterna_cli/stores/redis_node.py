@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
+from aeterna_cli.errors import RemoteError
 from aeterna_cli.settings import RedisSettings
 from aeterna_cli.stores import redis_info
 from aeterna_cli.stores.base.sentinel import Address
@@ -43,7 +44,16 @@ def settings_of(settings: RedisSettings, address: Address) -> RedisSettings:
 def node(settings: RedisSettings, address: Address) -> RedisNode:
     """Errors as of ``RedisConnection``."""
     with closing(RedisConnection(settings_of(settings, address))) as connection:
-        facts = redis_info.info(connection)
+        try:
+            return _node(address, redis_info.info(connection))
+        except (AttributeError, ValueError) as error:
+            raise RemoteError(
+                "redis_answer_unknown",
+                f"{connection.description} does not answer INFO as a Redis server does",
+            ) from error
+
+
+def _node(address: Address, facts: Mapping[str, str]) -> RedisNode:
     flavour, version = redis_info.version_of(facts)
     primary = facts.get("role") == "master"
     follows = None

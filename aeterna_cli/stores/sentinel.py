@@ -5,6 +5,7 @@ is what the servers themselves say. CKQUORUM is read raw: a client library of to
 false. Source: the Sentinel commands, https://valkey.io/topics/sentinel/; measured.
 """
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,6 +13,7 @@ from contextlib import closing
 from aeterna_cli.errors import (
     AeternaError,
     AuthenticationError,
+    RefusedError,
     RemoteError,
     TransientError,
     UsageError,
@@ -24,6 +26,8 @@ from aeterna_cli.stores.redis_connection import ErrorReply, RedisConnection, err
 PORT = 26379
 #: seconds; a Sentinel that is asked while somebody waits for a primary must answer at once
 PATIENCE = 3.0
+#: a Sentinel's word goes into connections, messages and commands: names and addresses only
+_HOST = re.compile(r"[0-9A-Za-z_.:%-]{1,255}")
 
 
 def settings_of(settings: RedisSettings, sentinel: str) -> RedisSettings:
@@ -46,15 +50,24 @@ def settings_of(settings: RedisSettings, sentinel: str) -> RedisSettings:
 def primary_address(settings: RedisSettings) -> Address:
     """Whom the Sentinels call the primary; among different answers that of the highest epoch.
 
+    ``RefusedError('sentinels_disagree')`` where two of the same epoch differ,
     ``TransientError('sentinel_unreachable')`` where none answers, ``UsageError('sentinel_name')``
     with the names they know, ``AuthenticationError`` where all refuse our password.
     """
     found = views(settings, quorum=False)
     named = [one for one in found if one.primary is not None]
     if named:
-        best = max(named, key=lambda one: one.epoch)
-        assert best.primary is not None  # noqa: S101 - filtered above
-        return best.primary
+        newest = max(one.epoch for one in named)
+        best = {one.primary for one in named if one.epoch == newest and one.primary is not None}
+        if len(best) > 1:
+            raise RefusedError(
+                "sentinels_disagree",
+                f"the Sentinels name different primaries in the same epoch {newest}: "
+                + ", ".join(f"{host}:{port}" for host, port in sorted(best)),
+                hint="was one of them reset, or does it watch another deployment?",
+                next_steps=["aeterna-cli failover status --component redis"],
+            )
+        return best.pop()
     raise _nobody(settings, found)
 
 
@@ -112,7 +125,7 @@ def _view(
 ) -> SentinelView:
     return SentinelView(
         address=sentinel,
-        primary=(facts["ip"], int(facts["port"])),
+        primary=_address(facts),
         epoch=int(facts["config-epoch"]),
         flags=frozenset(facts["flags"].split(",")),
         replicas=tuple(_replica(one) for one in replicas),
@@ -126,12 +139,20 @@ def _view(
 
 def _replica(facts: dict[str, str]) -> ReplicaSeen:
     return ReplicaSeen(
-        address=(facts["ip"], int(facts["port"])),
+        address=_address(facts),
         flags=frozenset(facts["flags"].split(",")),
         link_up=facts.get("master-link-status") == "ok",
         offset=int(facts.get("slave-repl-offset", 0)),
         priority=int(facts.get("slave-priority", 100)),
     )
+
+
+def _address(facts: dict[str, str]) -> Address:
+    """``ValueError`` for what nobody can connect to."""
+    host, port = facts["ip"], int(facts["port"])
+    if not _HOST.fullmatch(host) or not 0 < port < 1 << 16:
+        raise ValueError(host)
+    return host, port
 
 
 def _pairs(answer: object) -> dict[str, str]:
