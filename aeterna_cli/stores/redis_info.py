@@ -16,9 +16,12 @@ _SECRET = re.compile(r"(pass|auth|secret|token)$")
 
 def info(connection: RedisConnection) -> dict[str, str]:
     """INFO as one flat table; names are unique over its sections."""
-    text = connection.call("INFO").decode(errors="replace")
-    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return dict(pairs)
+    return pairs(connection.call("INFO"))
+
+
+def pairs(answer: bytes) -> dict[str, str]:
+    lines = answer.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def keyspace(facts: Mapping[str, str]) -> dict[int, dict[str, int]]:

@@ -19,9 +19,10 @@ from aeterna_cli.errors import (
     UsageError,
 )
 from aeterna_cli.settings import RedisSettings
+from aeterna_cli.stores import redis_info
 from aeterna_cli.stores.addresses import split_address
 from aeterna_cli.stores.base.sentinel import Address, ReplicaSeen, SentinelView
-from aeterna_cli.stores.redis_connection import ErrorReply, RedisConnection, error_of
+from aeterna_cli.stores.redis_connection import ErrorReply, RedisConnection, Reply, error_of
 
 PORT = 26379
 #: seconds; a Sentinel that is asked while somebody waits for a primary must answer at once
@@ -86,11 +87,11 @@ def view(settings: RedisSettings, sentinel: str, *, quorum: bool = True) -> Sent
         try:
             facts = _pairs(connection.call("SENTINEL", "MASTER", name))
             if not quorum:
-                return _view(sentinel, facts, (), "")
+                return _view(sentinel, facts)
             replicas = [_pairs(one) for one in connection.call("SENTINEL", "REPLICAS", name)]
-            (said,) = connection.replies([["SENTINEL", "CKQUORUM", name]])
+            said, about = connection.replies([["SENTINEL", "CKQUORUM", name], ["INFO", "server"]])
             text = str(said) if isinstance(said, ErrorReply) else said.decode(errors="replace")
-            return _view(sentinel, facts, replicas, text)
+            return _view(sentinel, facts, replicas, text, _program(about))
         except AuthenticationError as error:
             return SentinelView(sentinel, f"refused our login: {error.message}")
         except AeternaError as error:
@@ -120,8 +121,22 @@ def command(settings: RedisSettings, sentinel: str, *words: str) -> str:
         return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
 
 
+def _program(about: Reply) -> tuple[str, str]:
+    """Flavour and version; empty where INFO is refused or says neither."""
+    if not isinstance(about, bytes):
+        return "", ""
+    try:
+        return redis_info.version_of(redis_info.pairs(about))
+    except RemoteError:
+        return "", ""
+
+
 def _view(
-    sentinel: str, facts: dict[str, str], replicas: Sequence[dict[str, str]], quorum: str
+    sentinel: str,
+    facts: dict[str, str],
+    replicas: Sequence[dict[str, str]] = (),
+    quorum: str = "",
+    program: tuple[str, str] = ("", ""),
 ) -> SentinelView:
     return SentinelView(
         address=sentinel,
@@ -133,6 +148,8 @@ def _view(
         wanted=int(facts["quorum"]),
         quorum=quorum,
         usable=quorum.startswith("OK"),
+        flavour=program[0],
+        version=program[1],
         facts=facts,
     )
 

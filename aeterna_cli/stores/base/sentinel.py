@@ -20,7 +20,8 @@ class ReplicaSeen:
 @dataclass(frozen=True)
 class SentinelView:
     """One Sentinel's view of one primary. ``error`` says why there is none; everything else is then
-    empty. ``quorum`` is its own answer to CKQUORUM, word for word; ``usable`` whether it is OK."""
+    empty. ``quorum`` is its own answer to CKQUORUM, word for word; ``usable`` whether it is OK.
+    ``version`` and ``flavour`` (valkey or redis) are its program's, "" where untold."""
 
     address: str
     error: str = ""
@@ -32,4 +33,6 @@ class SentinelView:
     wanted: int = 0
     quorum: str = ""
     usable: bool = False
+    version: str = ""
+    flavour: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)

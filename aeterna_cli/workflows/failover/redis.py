@@ -18,13 +18,10 @@ from aeterna_cli.workflows.failover.component import (
     Request,
     Stage,
 )
+from aeterna_cli.workflows.failover.redis_findings import of_nodes
+from aeterna_cli.workflows.failover.redis_names import named
 
 Asked = RedisNode | str  # or why it did not answer
-
-
-def named(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class RedisComponent:
@@ -127,6 +124,7 @@ class RedisComponent:
         if len(_living(asked)) < wanted.redis_members:
             text = f"{len(_living(asked))} of {wanted.redis_members} servers answer"
             yield _no("members_missing", text)
+        yield from of_nodes(_living(asked))
 
     def new_primary(self) -> str | None:
         views = self.views()

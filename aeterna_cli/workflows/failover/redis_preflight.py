@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from aeterna_cli.stores.base.findings import Finding
-from aeterna_cli.stores.base.sentinel import Address, SentinelView
+from aeterna_cli.stores.base.sentinel import SentinelView
 from aeterna_cli.stores.redis_node import RedisNode, can_coordinate
 from aeterna_cli.workflows.failover.component import ComponentStatus, Preflight, Request
 from aeterna_cli.workflows.failover.postgres_preflight import require_known
+from aeterna_cli.workflows.failover.redis_names import named
 
 if TYPE_CHECKING:
     from aeterna_cli.workflows.failover.redis import RedisComponent
@@ -36,7 +37,7 @@ _FORBIDS = frozenset(
 
 def preflight(component: "RedisComponent", request: Request) -> Preflight:
     """Everything that is wrong is in the findings; ``UsageError('node_unknown')`` for ``to``."""
-    from aeterna_cli.workflows.failover.redis import agreed, named
+    from aeterna_cli.workflows.failover.redis import agreed
 
     views = component.views()
     asked = component.nodes(views)
@@ -69,9 +70,9 @@ def preflight(component: "RedisComponent", request: Request) -> Preflight:
 
 def _way(lead: RedisNode | None, views: Sequence[SentinelView]) -> str:
     """``coordinated`` where the server and every Sentinel know how, else ``paused``."""
-    if lead is None or not can_coordinate(lead.version, lead.flavour):
-        return "paused"
-    return "coordinated"
+    known = [(lead.version, lead.flavour)] if lead is not None else [("", "")]
+    known += [(one.version, one.flavour) for one in views if not one.error]
+    return "coordinated" if all(can_coordinate(*one) for one in known) else "paused"
 
 
 def _closest(nodes: dict[str, RedisNode]) -> str | None:
@@ -128,10 +129,3 @@ def _lost(status: ComponentStatus) -> str:
 
 def _no(code: str, message: str) -> Finding:
     return Finding(code, "error", "redis", message)
-
-
-def address_of(name: str) -> Address:
-    """The other way round of ``redis.named``."""
-    from aeterna_cli.stores.addresses import split_address
-
-    return split_address(name, 6379)

@@ -18,8 +18,9 @@ from aeterna_cli.workflows.failover.qdrant import QdrantComponent
 class Staging:
     """What stages leave behind: results and checkpoints by stage, in a file if one is given."""
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, stop: Stop | None = None) -> None:
         self._file = file
+        self._stop = stop or Stop()
         self.results: dict[str, Any] = {}
         self.checkpoints: dict[str, Any] = {}
         self.events: list[str] = []
@@ -46,7 +47,7 @@ class Staging:
             "operation",
             stage.name,
             self.results,
-            stop=Stop(),
+            stop=self._stop,
             leases=(),
             emit=lambda event, _fields: self.events.append(event),
             checkpoint=self._checkpoint,

@@ -103,7 +103,7 @@ def test_a_pause_is_taken_back_where_no_replica_follows(site: Practice) -> None:
         for name in ("redis-1", "redis-2", "redis-3"):
             if name != first:
                 LabControl(site.lab).kill(name)
-        with pytest.raises(TransientError, match="no replica had everything"):
+        with pytest.raises(TransientError, match="not every replica had everything"):
             Staging().run(component.stages(request, by_pause))
     with valkey.client(site.lab.place(), first) as server:
         server.config_set("min-replicas-to-write", 0)
