@@ -146,6 +146,7 @@ def _view(
         replicas=tuple(_replica(one) for one in replicas),
         others=int(facts["num-other-sentinels"]),
         wanted=int(facts["quorum"]),
+        down_after=int(facts["down-after-milliseconds"]) / 1000,
         quorum=quorum,
         usable=quorum.startswith("OK"),
         flavour=program[0],

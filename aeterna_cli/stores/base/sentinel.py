@@ -21,6 +21,7 @@ class ReplicaSeen:
 class SentinelView:
     """One Sentinel's view of one primary. ``error`` says why there is none; everything else is then
     empty. ``quorum`` is its own answer to CKQUORUM, word for word; ``usable`` whether it is OK.
+    ``down_after`` is the silence, in seconds, after which it calls a server down.
     ``version`` and ``flavour`` (valkey or redis) are its program's, "" where untold."""
 
     address: str
@@ -31,6 +32,7 @@ class SentinelView:
     replicas: tuple[ReplicaSeen, ...] = ()
     others: int = 0
     wanted: int = 0
+    down_after: float = 0.0
     quorum: str = ""
     usable: bool = False
     version: str = ""

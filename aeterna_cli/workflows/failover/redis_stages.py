@@ -195,8 +195,8 @@ class _Switch:
         everything is as it was.
         """
         views = self._component.views()
-        told_by = [int(one.facts["down-after-milliseconds"]) for one in views if not one.error]
-        return min(max(min(told_by, default=0) / 1000, _SHORTEST), _LONGEST)
+        told_by = [one.down_after for one in views if not one.error]
+        return min(max(min(told_by, default=0.0), _SHORTEST), _LONGEST)
 
     def _pause(self, seconds: float) -> None:
         assert self._leader is not None  # noqa: S101 - a planned switch has one

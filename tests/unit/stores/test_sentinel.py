@@ -47,7 +47,7 @@ def saying(answer: bytes) -> Iterator[str]:
 def primary(host: str, port: object, epoch: object = 1) -> bytes:
     words = {
         "name": "trio", "ip": host, "port": port, "flags": "master", "config-epoch": epoch,
-        "num-other-sentinels": 2, "quorum": 2,
+        "num-other-sentinels": 2, "quorum": 2, "down-after-milliseconds": 1000,
     }  # fmt: skip
     return pack([str(word) for pair in words.items() for word in pair])
 
