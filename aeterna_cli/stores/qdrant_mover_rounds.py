@@ -92,29 +92,18 @@ def run_round(
     marks: Marks, source: QdrantEnd, target: QdrantEnd, *, only_newer: bool = False
 ) -> Round:
     """One pass over all ids; see the module."""
-    started, began = time(), monotonic()
-    scan = Scan(marks, source, target)
     repair = Repair(marks, source, target, target.pace.grace, only_newer=only_newer)
-    for identifier, _, _ in scan.different():
-        repair.suspect(identifier)
-    repair.settle()
-    return Round(
-        started,
-        monotonic() - began,
-        scan.source,
-        scan.target,
-        repair.upserted,
-        repair.deleted,
-        repair.ahead,
-    )
+    return _passed(Scan(marks, source, target), repair)
 
 
 def run_sweep(marks: Marks, source: QdrantEnd, target: QdrantEnd) -> Round:
     """A round that looks at ids alone: what only one end has is repaired, versions are not
     compared. For a moment in which nobody writes: nothing is given time to arrive."""
+    return _passed(Scan(IdPages(), source, target), Repair(marks, source, target, 0.0))
+
+
+def _passed(scan: Scan, repair: Repair) -> Round:
     started, began = time(), monotonic()
-    scan = Scan(IdPages(), source, target)
-    repair = Repair(marks, source, target, 0.0)
     for identifier, _, _ in scan.different():
         repair.suspect(identifier)
     repair.settle()

@@ -26,6 +26,11 @@ from aeterna_cli.workflows.failover.fence import proven
 from aeterna_cli.workflows.failover.probe import Gap, WriteProbe, store_of
 from aeterna_cli.workflows.failover.wanted import Wanted
 
+SCHEMAS = {
+    "failover.switchover": "aeterna.failover.switchover/1",
+    "failover.run": "aeterna.failover.run/1",
+}
+
 
 @dataclass(frozen=True)
 class Switched:
@@ -265,7 +270,7 @@ def _as_documents(gaps: Mapping[str, Gap]) -> dict[str, Any]:
 
 
 def _result(kind: str, done: Switched) -> Result:
-    return Result(f"aeterna.{kind}/1", done, lambda: _view(done))
+    return Result(SCHEMAS[kind], done, lambda: _view(done))
 
 
 def _view(done: Switched) -> str:

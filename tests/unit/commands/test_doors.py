@@ -19,17 +19,19 @@ DESTROY = {"--confirm", "--break-glass"}
 #: what each command may do; a new command must be put into one of these
 READING = {
     "backup list", "backup show", "backup verify", "backup wal status", "config show",
-    "config test", "datamap check", "datamap show", "doctor", "lab env", "lab status",
-    "operation list", "operation show", "restore plan", "restore verify", "shard list",
+    "config test", "datamap check", "datamap show", "doctor", "failover status", "lab env",
+    "lab status", "operation list", "operation show", "restore plan", "restore verify",
+    "shard list",
     "tenant classify", "tenant list", "tenant migration status", "tenant show",
 }  # fmt: skip
 CHANGING = {
-    "backup create", "backup prune", "config pin", "operation abort", "repository init",
+    "backup create", "backup prune", "config pin", "failover switchover", "operation abort",
+    "repository init",
     "lab reset", "shard add", "shard drain", "shard remove", "tenant migrate",
     "tenant migration cancel", "tenant migration cutover", "tenant migration rollback",
     "tenant migration verify",
 }  # fmt: skip
-DESTROYING = {"operation resume", "restore run", "tenant migration complete"}
+DESTROYING = {"failover run", "operation resume", "restore run", "tenant migration complete"}
 #: makes something new or serves, asks nothing and overwrites nothing
 MAKING = {
     "backup wal receive",

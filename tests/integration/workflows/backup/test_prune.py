@@ -144,11 +144,13 @@ def chunks(practice: Practice) -> set[Path]:
     return {path for path in (practice.repository / "wal").rglob("*-*") if path.is_file()}
 
 
-def test_killed_at_every_point(practice: Practice) -> None:
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.soak)])
+def test_killed_at_its_points(practice: Practice, every: int) -> None:
+    """Every fourth one here, all of them in `make soak`."""
     ctx = Context(Flags(), Output(), None)
     small(practice)
     made = prune.plan(ctx, choose(ctx.deployment.repository, Policy(0, 1, 1)))
-    points = list(kill_points(made))
+    points = list(kill_points(made))[::every]
     ctx.close()
     survived = []
     for point in points:
