@@ -62,6 +62,7 @@ class _Switch:
         self._leader = address_of(found.leader) if found.leader else None
         self._to = address_of(found.facts["to"]) if found.facts["to"] else None
         self._sentinels: Sequence[str] = found.facts["sentinels"]
+        self._epoch = int(found.facts["epoch"])
 
     # -- who is to be promoted
 
@@ -229,6 +230,15 @@ class _Switch:
                 "primary_unstable",
                 f"the Sentinels did not agree for {_STABLE:.0f} s on one primary",
                 hint="a second failover may be under way: look at the status",
+                next_steps=["aeterna-cli failover status --component redis"],
+                details=found,
+            )
+        if found["epoch"] and int(str(found["epoch"])) > self._epoch + 1:
+            raise DegradedError(
+                "failed_over_again",
+                f"the Sentinels failed over more than once: from epoch {self._epoch} to"
+                f" {found['epoch']}; writes that were acknowledged meanwhile may be lost",
+                hint="they gave the new primary up at once: raise down-after-milliseconds",
                 next_steps=["aeterna-cli failover status --component redis"],
                 details=found,
             )
