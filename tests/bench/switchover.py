@@ -29,6 +29,7 @@ from aeterna_cli.stores.redis_connection import RedisConnection
 from tests.integration.ha import PARTS, cluster, healthy, leader, until
 
 PAIRS = int(os.environ.get("AETERNA_BENCH_SWITCHOVERS", "10"))
+COMPONENTS = os.environ.get("AETERNA_BENCH_COMPONENTS", "postgres,redis").split(",")
 NAME = "bench"
 TARGET = 1.25
 
@@ -113,7 +114,8 @@ def run() -> list[str]:
             lab.up((*PARTS, "vault"), topology="ha")
             until(lambda: healthy(lab))
             site = Site(lab, Path(folder))
-            return [*_postgres(site), *_redis(site)]
+            parts = {"postgres": _postgres, "redis": _redis}
+            return [line for name in COMPONENTS for line in parts[name](site)]
         finally:
             lab.down()
 

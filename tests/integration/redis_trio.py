@@ -104,7 +104,7 @@ class Trio:
             lines = [
                 f"port {port}", f"sentinel monitor {NAME} 127.0.0.1 {first} 2",
                 f"sentinel auth-pass {NAME} {PASSWORD}",
-                f"sentinel down-after-milliseconds {NAME} 1000",
+                f"sentinel down-after-milliseconds {NAME} 5000",
                 f"sentinel failover-timeout {NAME} 10000", f"requirepass {PASSWORD}",
                 f"sentinel sentinel-pass {PASSWORD}",
             ]  # fmt: skip

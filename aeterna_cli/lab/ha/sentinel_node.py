@@ -1,5 +1,9 @@
 """One of three Sentinels. Started when the replicas are online: else it finds them ten seconds
 later, when it asks the primary again.
+
+A primary is called down after five seconds, as the platform has it. With one second a busy machine
+is enough: Sentinels that saw a new primary a second ago failed over again, and 76,000 acknowledged
+writes of 740,000 were lost.
 """
 
 import signal
@@ -23,7 +27,7 @@ bind {address}
 dir "{data}"
 sentinel monitor {name} {address} {primary} {quorum}
 sentinel auth-pass {name} {password}
-sentinel down-after-milliseconds {name} 1000
+sentinel down-after-milliseconds {name} 5000
 sentinel failover-timeout {name} 10000
 sentinel parallel-syncs {name} 1
 sentinel announce-ip {address}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: bytes that a replica may be behind where a switchover begins
 NEAR = 1 << 20
+#: milliseconds; the platform's own down-after. With 1,000 a second failover was seen, and its loss
+_CALM = 5000
 #: What a switchover does not survive, of what a status finds.
 _FORBIDS = frozenset(
     {
@@ -49,7 +51,7 @@ def preflight(component: "RedisComponent", request: Request) -> Preflight:
     lead = nodes.get(named(primary)) if primary else None
     candidate = request.to or _closest(nodes)
     if request.intent == "switchover":
-        findings = list(_planned(status, lead, nodes, candidate))
+        findings = [*_planned(status, lead, nodes, candidate), *_hasty(views)]
     else:
         findings = list(_unplanned(status, lead, views, candidate, request))
     way = _way(lead, views) if request.intent == "switchover" else "plain"
@@ -64,6 +66,7 @@ def preflight(component: "RedisComponent", request: Request) -> Preflight:
             "to": request.to,
             "way": way,
             "sentinels": [one.address for one in views if not one.error],
+            "epoch": max((one.epoch for one in views), default=0),
         },
     )
 
@@ -73,6 +76,18 @@ def _way(lead: RedisNode | None, views: Sequence[SentinelView]) -> str:
     known = [(lead.version, lead.flavour)] if lead is not None else [("", "")]
     known += [(one.version, one.flavour) for one in views if not one.error]
     return "coordinated" if all(can_coordinate(*one) for one in known) else "paused"
+
+
+def _hasty(views: Sequence[SentinelView]) -> Iterator[Finding]:
+    """Sentinels that give a primary up so soon may fail over again right after a switchover."""
+    shortest = min(
+        (int(one.facts.get("down-after-milliseconds", _CALM)) for one in views if not one.error),
+        default=_CALM,
+    )
+    if shortest < _CALM:
+        text = f"Sentinels give a primary up after {shortest} ms: a busy moment is enough"
+        mend = f"SENTINEL SET <name> down-after-milliseconds {_CALM}"
+        yield Finding("sentinels_hasty", "warning", "redis", text, mend)
 
 
 def _closest(nodes: dict[str, RedisNode]) -> str | None:

@@ -39,6 +39,7 @@ _SHORTEST, _LONGEST = 1.0, 5.0
 #: between would be lost
 _PAUSE_SWITCH = 30.0
 _SWITCH = 30.0
+_PING = 1.0  # seconds between two PINGs of a Sentinel
 _RENEW = 5.0  # seconds after which a pause is made longer while Sentinels are at it
 _STABLE = 3.0  # seconds in which all must agree before it is believed
 _RELINK = 60.0
@@ -73,6 +74,7 @@ class _Switch:
         self._leader = address_of(found.leader) if found.leader else None
         self._to = address_of(found.facts["to"]) if found.facts["to"] else None
         self._sentinels: Sequence[str] = found.facts["sentinels"]
+        self._epoch = int(found.facts["epoch"])
         self._paused_at = 0.0
 
     # -- who is to be promoted
@@ -196,7 +198,7 @@ class _Switch:
         """
         views = self._component.views()
         told_by = [one.down_after for one in views if not one.error]
-        return min(max(min(told_by, default=0.0), _SHORTEST), _LONGEST)
+        return min(max(min(told_by, default=0.0) - _PING, _SHORTEST), _LONGEST)
 
     def _pause(self, seconds: float) -> None:
         assert self._leader is not None  # noqa: S101 - a planned switch has one
@@ -325,6 +327,15 @@ class _Switch:
                 "primary_unstable",
                 f"the Sentinels did not agree for {_STABLE:.0f} s on one primary",
                 hint="a second failover may be under way: look at the status",
+                next_steps=["aeterna-cli failover status --component redis"],
+                details=found,
+            )
+        if found["epoch"] and int(str(found["epoch"])) > self._epoch + 1:
+            raise DegradedError(
+                "failed_over_again",
+                f"the Sentinels failed over more than once: from epoch {self._epoch} to"
+                f" {found['epoch']}; writes that were acknowledged meanwhile may be lost",
+                hint="they gave the new primary up at once: raise down-after-milliseconds",
                 next_steps=["aeterna-cli failover status --component redis"],
                 details=found,
             )

@@ -8,8 +8,10 @@ from aeterna_cli.lab import valkey
 from aeterna_cli.lab.control import LabControl
 from aeterna_cli.lab.deployment import Lab
 from aeterna_cli.lab.names import SENTINELS
+from aeterna_cli.lab.sentinel_answers import MASTER
 from aeterna_cli.operations.lease import Lease, LeaseRequest
 from aeterna_cli.stores.postgres_connection import connect
+from aeterna_cli.stores.sentinel import command
 from aeterna_cli.workflows import leases
 from tests.integration.deployment import Practice
 from tests.integration.ha import cluster, healthy, leader, redis_primary, until
@@ -76,6 +78,25 @@ def test_the_wanted_redis_node_is_promoted_and_priorities_are_as_they_were(site:
     for name in ("redis-1", "redis-2", "redis-3"):
         with valkey.client(place, name) as server:
             assert server.config_get("replica-priority")["replica-priority"] == "100"
+
+
+def test_sentinels_that_give_up_too_soon_are_warned_of(site: Practice) -> None:
+    """They failed over again right after a switchover, and lost what was written meanwhile."""
+    words = ("SET", MASTER, "down-after-milliseconds")
+    ports = [site.lab.place().ports[name] for name in SENTINELS]
+    settings = site.open().profile.redis
+
+    def every(milliseconds: str) -> None:
+        for port in ports:
+            command(settings, f"127.0.0.1:{port}", *words, milliseconds)
+
+    every("1000")
+    try:
+        run = ("failover", "switchover", "--component", "redis", "--dry-run")
+        (finding,) = site.cli.ok(*run).data["findings"]
+        assert (finding["code"], finding["severity"]) == ("sentinels_hasty", "warning")
+    finally:
+        every("5000")
 
 
 @pytest.mark.parametrize("component", ["postgres", "redis"])
