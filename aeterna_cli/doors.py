@@ -21,6 +21,7 @@ GROUPS = {
     "datamap": "Where the data of tenants and persons lives.",
     "tenant": "Whom the deployment serves, what each has, where it lies.",
     "shard": "Where tenants' points lie: servers, collections, capacity.",
+    "dr-drill": "Prove that recovery works: broken on purpose, measured, signed.",
     "operation": "The journal of every change: look, go on, give up.",
 }
 #: commands without a group, each a module of ``commands/`` with a ``register``
@@ -51,7 +52,7 @@ class _Loaded(Mapping[str, Any]):
 
 
 def _build(name: str) -> Any:
-    module = importlib.import_module(f"aeterna_cli.commands.{name}")
+    module = importlib.import_module(f"aeterna_cli.commands.{name.replace('-', '_')}")
     if name in GROUPS:
         app: typer.Typer = module.app
     else:
