@@ -28,6 +28,11 @@ def measure(
         if store in restored:
             found.append(_from_copy(restored[store], history, moments))
             continue
+        if around.declared_lost is not None:  # that the real store still has them proves nothing
+            notes.append(f"{store} was declared lost and did not come back")
+            until = moments.ended
+            found.append(of_restore(store, history, None, moments, at=None, until=until))
+            continue
         numbers = _numbers(around, store, notes)
         found.append(of_writes(store, history, numbers, moments, scenario.writers.rate))
     around.say("measured", measured=found)

@@ -1,6 +1,6 @@
 """A backup brought back beside the real servers, and the drill's markers read out of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +9,9 @@ from typing import Any
 from aeterna_cli.context import Context
 from aeterna_cli.deployment import Deployment
 from aeterna_cli.errors import FindingsError
+from aeterna_cli.repository.opening import verify_parts
 from aeterna_cli.settings import PostgresSettings, RedisSettings
+from aeterna_cli.stores.base.findings import Finding
 from aeterna_cli.workflows.dr_drill.writers import open_markers
 from aeterna_cli.workflows.restore.opened import OpenedBackup
 
@@ -44,8 +46,7 @@ class Restoring:
         from aeterna_cli.workflows.scratch import scratch
         from aeterna_cli.workflows.workspace import want_space
 
-        for store in self._stores:
-            self._opened.part(store)
+        findings = [one.message for one in self._damage()]
         parent = self._ctx.deployment.cache_directory / "work"
         want_space(parent, space_needed(self._opened), "restoring this backup to scratch servers")
         watch = _MarkerWatch(self._drill)
@@ -56,13 +57,22 @@ class Restoring:
             ).run(frozenset())
         for one in done:
             self.checks[one.store] = {check.name: check.count for check in one.checks}
-        findings = [
+        findings += [
             f"{one.store}: {finding.message}"
             for one in done
             for finding in one.findings
             if finding.severity in ("error", "warning")
         ]
         return {store: watch.found.get(store) for store in self._stores}, findings
+
+    def _damage(self) -> Iterator[Finding]:
+        """What is wrong with stored bytes that a scratch server does not need: a store is more than
+        its data. ``RefusedError('store_not_in_backup')``."""
+        for store in self._stores:
+            part = self._opened.part(store)
+            if store == "redis":  # of the others every volume is opened
+                for record in part.volumes:
+                    yield from verify_parts(self._ctx.deployment.objects, record)
 
     def into(self, target: Deployment) -> tuple[Found, list[str]]:
         """In the servers of another profile, by ``restore run``; what they held is replaced."""

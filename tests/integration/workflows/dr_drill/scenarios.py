@@ -1,10 +1,9 @@
 """Scenario files for drills on the session's lab, and what is asked of their results."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tests.command_line import Ran
 
@@ -44,8 +43,8 @@ def scenario(folder: Path, name: str = "practice-drill", **changes: Any) -> str:
         "rollbacks": [HEAL],
         **changes,
     }
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    path = folder / f"{name}.yaml"  # JSON is YAML
+    path.write_text(json.dumps(tree, indent=1), encoding="utf-8")
     return str(path)
 
 

@@ -236,7 +236,7 @@ def test_without_its_ground_a_drill_is_refused(practice: Practice, drill: str) -
 
 def test_a_misspelt_scenario_is_exit_2(practice: Practice, tmp_path: Path) -> None:
     path = Path(scenario(tmp_path))
-    path.write_text(path.read_text().replace("within:", "witin:"))
+    path.write_text(path.read_text().replace('"within"', '"witin"'))
     ran = practice.cli("dr-drill", "run", str(path), "--yes")
     assert (ran.code, ran.error["code"]) == (2, "scenario_invalid")
     assert "did you mean within?" in ran.error["hint"]
