@@ -114,3 +114,9 @@ def test_a_skewed_clock_blames_nobody_close_to_the_moment() -> None:
     found = of_restore("postgres", history(STEADY), there, Moments(0, 10.05, 10.05), at=5.04,
                        until=12, skew=0.2)  # fmt: skip
     assert found.lost == 0
+
+
+def test_quiet_before_the_fault_is_not_the_faults() -> None:
+    writes = {1: 1.0, 2: 10.0, 3: 13.0}
+    found = of_writes("postgres", history(writes), set(writes), Moments(0, 9.0, 13.1), 10)
+    assert found.rto == pytest.approx(3.0)
