@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aeterna_cli.stores.postgres import PostgresServer
     from aeterna_cli.stores.postgres_placement import PostgresPlacement
     from aeterna_cli.stores.qdrant import QdrantServer
+    from aeterna_cli.stores.qdrant_cluster import QdrantCluster
     from aeterna_cli.stores.qdrant_tenants import QdrantTenants
     from aeterna_cli.stores.redis import RedisServer
     from aeterna_cli.stores.redis_tenants import RedisTenants
@@ -143,6 +144,13 @@ class Deployment:
     @cached_property
     def qdrant(self) -> "QdrantServer":
         return self.another_qdrant()
+
+    @cached_property
+    def qdrant_cluster(self) -> "QdrantCluster":
+        """Every peer of the deployment, each asked on its own."""
+        from aeterna_cli.stores.qdrant_cluster import QdrantCluster
+
+        return self._remember(QdrantCluster(self.profile.qdrant))
 
     def another_qdrant(self) -> "QdrantServer":
         """A connection of its own, for another thread."""

@@ -21,6 +21,7 @@ GROUPS = {
     "datamap": "Where the data of tenants and persons lives.",
     "tenant": "Whom the deployment serves, what each has, where it lies.",
     "shard": "Where tenants' points lie: servers, collections, capacity.",
+    "failover": "Who serves now, and somebody else from now on.",
     "dr-drill": "Prove that recovery works: broken on purpose, measured, signed.",
     "operation": "The journal of every change: look, go on, give up.",
 }

@@ -17,6 +17,9 @@ def up_(
     without: Annotated[
         list[str] | None, typer.Option("--without", metavar="PART", help="Leave a part out.")
     ] = None,
+    ha: Annotated[
+        bool, typer.Option("--ha", help="Three Patroni nodes, three Valkeys, three Sentinels.")
+    ] = False,
 ) -> None:
     """Start the lab, or what of it does not run. Its data stays from the last time.
 
@@ -24,7 +27,7 @@ def up_(
     """
     from aeterna_cli.workflows.lab import up
 
-    ctx.out.result(up.run(ctx, without or ()))
+    ctx.out.result(up.run(ctx, without or (), ha=ha))
 
 
 @reading(app, "down", needs_profile=False)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.lab import names, ports, processes, profile, state
 from aeterna_cli.lab.events import Events, LabEvent, ignore
-from aeterna_cli.lab.names import PARTS
+from aeterna_cli.lab.names import PARTS_OF, POSTGRES_NODES, REDIS_NODES, SENTINELS, TITLES, Topology
 from aeterna_cli.lab.part import NotReady, Place
 from aeterna_cli.lab.secret_files import FOLDER as SECRETS_FOLDER
 from aeterna_cli.lab.secret_files import SecretFiles
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from aeterna_cli.settings import Profile
 
 # Stores first, so that they can still write what they archive; each wave stops together.
-STOP_WAVES = (("postgres", "redis", "qdrant"), ("vault", "s3"))
+STOP_WAVES = (
+    SENTINELS,
+    ("postgres", "redis", "qdrant", "qdrant-peers", *POSTGRES_NODES, *REDIS_NODES),
+    ("vault", "s3"),
+)
+# A Sentinel that starts before the replicas are online finds them ten seconds later.
+START_LAST = frozenset(SENTINELS)
 
 PartState = Literal["running", "unhealthy", "died", "stopped", "left out"]
 
@@ -80,6 +86,7 @@ class Lab:
         parts: Iterable[str] | None = None,
         events: Events = ignore,
         *,
+        topology: Topology | None = None,
         stopped: Callable[[], bool] = never,
     ) -> LabStatus:
         """Every wanted part runs, answers real requests and is in the profile when this returns.
@@ -91,8 +98,9 @@ class Lab:
         wanted = [names.canonical(part) for part in parts] if parts is not None else None
         self.file.refuse_strangers()
         with self.file.locked():
-            known = self.file.read() or self.file.create()
-            known.parts = _ordered(known.parts, wanted)
+            known = self.file.read() or self.file.create(topology or "single")
+            _refuse_another(known, topology, wanted or (), self.directory)
+            known.parts = _ordered(known, wanted)
             with ports.HeldPorts() as held:
                 servers = self._servers(known, events)
                 self._choose_ports(known, servers, held)
@@ -103,7 +111,7 @@ class Lab:
 
     def _choose_ports(self, known: LabState, servers: Servers, held: ports.HeldPorts) -> None:
         """Ports for everything that does not run; those of a lab that was up before are kept."""
-        idle = [part for part in PARTS if servers.adoptable(part) is None]
+        idle = [part for part in PARTS_OF[known.topology] if servers.adoptable(part) is None]
         servers.clear_leftovers(idle)
         chosen = ports.choose(
             names.port_names(idle), known.ports, held, companions=names.COMPANIONS
@@ -123,6 +131,12 @@ class Lab:
         (self.directory / "logs").mkdir(mode=0o700, exist_ok=True)
         if moved and (self.directory / profile.FILE).exists():
             profile.write(place, known.notes)  # the old one points at strangers now
+
+    @property
+    def topology(self) -> Topology:
+        """Of the lab that the folder holds; ``single`` where there is none."""
+        known = self.file.read()
+        return known.topology if known is not None else "single"
 
     def down(self, events: Events = ignore) -> DownReport:
         """No process of this lab runs when this returns; its data stays. Does nothing where there
@@ -160,8 +174,9 @@ class Lab:
 
     def _status(self, known: LabState) -> LabStatus:
         place = self._place(known)
-        with ThreadPoolExecutor(len(PARTS)) as pool:
-            parts = tuple(pool.map(lambda part: _part_status(part, known, place), PARTS))
+        names_ = PARTS_OF[known.topology]
+        with ThreadPoolExecutor(len(names_)) as pool:
+            parts = tuple(pool.map(lambda part: _part_status(part, known, place), names_))
         families = {
             member.pid
             for process in known.processes.values()
@@ -183,7 +198,7 @@ class Lab:
             if known is None:
                 return DownReport()
             report = self._down(known, events)
-            for name in (*PARTS, "logs", "sockets", "state", "cache", SECRETS_FOLDER):
+            for name in (*TITLES, "logs", "sockets", "state", "cache", SECRETS_FOLDER):
                 with contextlib.suppress(FileNotFoundError):
                     shutil.rmtree(self.directory / name)
             self.file.path.unlink()
@@ -224,21 +239,48 @@ class Lab:
             Path(known.sockets),
             dict(known.ports),
             SecretFiles(self.directory),
+            known.topology,
         )
 
     def _servers(self, known: LabState, events: Events) -> Servers:
         return Servers(self._place(known), known, self.file, events)
 
 
-def _ordered(known: list[str], wanted: list[str] | None) -> list[str]:
+def _refuse_another(
+    known: LabState, topology: Topology | None, wanted: Iterable[str], directory: Path
+) -> None:
+    strangers = [part for part in wanted if part not in PARTS_OF[known.topology]]
+    if strangers or topology not in (None, known.topology):
+        what = {"single": "single servers", "ha": "a highly-available lab"}[known.topology]
+        raise RefusedError(
+            "lab_topology",
+            f"the lab in {directory} is one of {what}",
+            hint=f"it has no part {strangers[0]}" if strangers else "",
+            next_steps=["set AETERNA_LAB_DIR to another folder", "or aeterna-cli lab reset"],
+        )
+
+
+def _ordered(known: LabState, wanted: list[str] | None) -> list[str]:
+    every = PARTS_OF[known.topology]
     if wanted is None:
-        return known or list(PARTS)
-    return [part for part in PARTS if part in known or part in wanted]
+        return known.parts or list(every)
+    return [part for part in every if part in known.parts or part in wanted]
 
 
 def _bring_up(servers: Servers, parts: Iterable[str], stopped: Callable[[], bool]) -> None:
-    """All parts at once; waits for all of them, then raises the first failure."""
-    with ThreadPoolExecutor(len(PARTS)) as pool:
+    """What can start at once does, then what must wait for it; the first failure is raised."""
+    wanted = list(parts)
+    for wave in (
+        [part for part in wanted if part not in START_LAST],
+        [part for part in wanted if part in START_LAST],
+    ):
+        if wave:
+            _bring_up_together(servers, wave, stopped)
+
+
+def _bring_up_together(servers: Servers, parts: list[str], stopped: Callable[[], bool]) -> None:
+    """Waits for all of them, then raises the first failure."""
+    with ThreadPoolExecutor(len(parts)) as pool:
         running: list[Future[None]] = [
             pool.submit(servers.bring_up, part, stopped) for part in parts
         ]

@@ -8,6 +8,7 @@ from signal import Signals
 from typing import Protocol
 
 from aeterna_cli.lab import processes
+from aeterna_cli.lab.names import Topology
 from aeterna_cli.lab.ports import LOOPBACK
 from aeterna_cli.lab.processes import Command
 from aeterna_cli.lab.secret_files import SecretFiles
@@ -26,6 +27,7 @@ class Place:
     sockets: Path
     ports: Mapping[str, int]
     secrets: SecretFiles
+    topology: Topology = "single"
 
     def folder(self, part: str) -> Path:
         return self.directory / part

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.errors import FailedError
+from aeterna_cli.lab.names import POSTGRES_NODES
 from aeterna_cli.lab.part import NotReady, Place
 from aeterna_cli.lab.ports import LOOPBACK
 from aeterna_cli.lab.processes import Command, tail
@@ -152,18 +153,7 @@ class Postgres:
         )
 
     def settle(self, place: Place) -> None:
-        with superuser(place, SUPERUSER) as server:
-            missing = _missing_roles(server)
-            for role in missing:
-                server.execute(f"CREATE ROLE {role} LOGIN".encode())
-            _set_passwords(server, place, missing)
-            fresh = not _exists(server, "pg_database", "datname", DATABASE)
-            if fresh:
-                server.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}".encode())
-        if missing or fresh:
-            with superuser(place, DATABASE) as database:
-                for statement in (*backup_grants(DATABASE), *restore_grants(DATABASE)):
-                    database.execute(statement.encode())
+        equip(place)
         self._adopt_passwords(place)
 
     def _adopt_passwords(self, place: Place) -> None:
@@ -204,6 +194,34 @@ class Postgres:
             connection.execute("SELECT 1")
 
 
+def equip(place: Place) -> None:
+    """Roles and database are there; passwords of new roles are those of the lab's files."""
+    with superuser(place, SUPERUSER) as server:
+        missing = _missing_roles(server)
+        for role in missing:
+            server.execute(f"CREATE ROLE {role} LOGIN".encode())
+        _set_passwords(server, place, missing)
+        fresh = not _exists(server, "pg_database", "datname", DATABASE)
+        if fresh:
+            server.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}".encode())
+    if missing or fresh:
+        with superuser(place, DATABASE) as database:
+            for statement in (*backup_grants(DATABASE), *restore_grants(DATABASE)):
+                database.execute(statement.encode())
+
+
+def _socket_addresses(place: Place) -> dict[str, Any]:
+    """For libpq: the only node, or all of them and the one that takes writes."""
+    if place.topology == "single":
+        return {"host": str(place.sockets), "port": str(place.ports["postgres"])}
+    ports = [str(place.ports[name]) for name in POSTGRES_NODES]
+    return {
+        "host": ",".join([str(place.sockets)] * len(ports)),
+        "port": ",".join(ports),
+        "target_session_attrs": "read-write",
+    }
+
+
 @contextmanager
 def superuser(place: Place, database: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
     """A connection over the lab's socket that may do everything; ``NotReady`` without a server."""
@@ -211,8 +229,7 @@ def superuser(place: Place, database: str) -> Iterator["psycopg.Connection[tuple
 
     try:
         connection = psycopg.connect(
-            host=str(place.sockets),
-            port=place.ports["postgres"],
+            **_socket_addresses(place),
             dbname=database,
             user=SUPERUSER,
             connect_timeout=2,

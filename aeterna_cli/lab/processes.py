@@ -165,6 +165,17 @@ def family(process: ProcessIdentity) -> list[ProcessIdentity]:
     return found
 
 
+def program_of(process: ProcessIdentity) -> ProcessIdentity:
+    """The process that is to be told to stop: the child of ``unshare --fork``, which itself hears
+    nothing; else the process."""
+    members = family(process)
+    try:
+        wraps = Path(f"/proc/{process.pid}/exe").readlink().name == "unshare"
+    except OSError:
+        wraps = False
+    return members[1] if wraps and len(members) > 1 else process
+
+
 def kill_family(process: ProcessIdentity, seconds: float = 10.0) -> bool:
     """SIGKILL for a process and all below it, as a power cut would; True when all are gone.
 

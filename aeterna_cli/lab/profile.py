@@ -5,8 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.lab import openbao, postgres, qdrant_process, seaweedfs, valkey
+from aeterna_cli.lab.ha import patroni_node
+from aeterna_cli.lab.names import POSTGRES_NODES, QDRANT_PEERS, REDIS_NODES, SENTINELS
 from aeterna_cli.lab.part import Place
 from aeterna_cli.lab.ports import LOOPBACK
+from aeterna_cli.lab.sentinel_answers import MASTER
 from aeterna_cli.lab.state import write_file
 
 if TYPE_CHECKING:
@@ -26,8 +29,7 @@ def tree(place: Place) -> dict[str, Any]:
         "environment": "lab",
         "deployment": place.lab_id,
         "postgres": {
-            "host": LOOPBACK,
-            "port": place.ports["postgres"],
+            **_postgres_addresses(place),
             "database": postgres.DATABASE,
             "user": postgres.BACKUP,
             "password_file": str(secret(postgres.secret_name(postgres.BACKUP))),
@@ -37,11 +39,12 @@ def tree(place: Place) -> dict[str, Any]:
         },
         "qdrant": {
             "url": place.url("qdrant"),
+            **_qdrant_peers(place),
             "api_key_file": str(secret(qdrant_process.API_KEY)),
         },
+        **({"patroni": _patroni(place)} if place.topology == "ha" else {}),
         "redis": {
-            "host": LOOPBACK,
-            "port": place.ports["redis"],
+            **_redis_addresses(place),
             "password_file": str(secret(valkey.PASSWORD)),
         },
         "repository": _bucket(place, f"s3://{seaweedfs.BUCKET}/{PREFIX}"),
@@ -56,6 +59,42 @@ def tree(place: Place) -> dict[str, Any]:
             "key_name": openbao.KEY,
         },
         "server_control": {"kind": "lab", "lab_dir": str(place.directory)},
+    }
+
+
+def _postgres_addresses(place: Place) -> dict[str, Any]:
+    if place.topology == "single":
+        return {"host": LOOPBACK, "port": place.ports["postgres"]}
+    ports = [place.ports[name] for name in POSTGRES_NODES]
+    return {
+        "host": LOOPBACK,
+        "port": ports[0],
+        "hosts": [f"{LOOPBACK}:{port}" for port in ports],
+    }
+
+
+def _patroni(place: Place) -> dict[str, Any]:
+    return {
+        "urls": [place.url(f"{name}-rest") for name in POSTGRES_NODES],
+        "user": patroni_node.REST_USER,
+        "password_file": str(place.secrets.path(patroni_node.REST_PASSWORD)),
+    }
+
+
+def _qdrant_peers(place: Place) -> dict[str, Any]:
+    if place.topology == "single":
+        return {}
+    return {"peers": [place.url(name) for name in QDRANT_PEERS], "timeout": 10}
+
+
+def _redis_addresses(place: Place) -> dict[str, Any]:
+    if place.topology == "single":
+        return {"host": LOOPBACK, "port": place.ports["redis"]}
+    return {
+        "host": LOOPBACK,
+        "port": place.ports[REDIS_NODES[0]],
+        "sentinels": [f"{LOOPBACK}:{place.ports[name]}" for name in SENTINELS],
+        "sentinel_name": MASTER,
     }
 
 
@@ -97,9 +136,11 @@ def environment(place: Place) -> dict[str, str]:
     """Variables that point other programs at the lab. Secrets stay in files; the two files that
     psql and S3 clients read are written here (mode 0600)."""
     passwords = place.secrets.path("pgpass")
+    nodes = ["postgres"] if place.topology == "single" else list(POSTGRES_NODES)
     lines = [
-        f"{LOOPBACK}:{place.ports['postgres']}:*:{role}:"
+        f"{LOOPBACK}:{place.ports[node]}:*:{role}:"
         f"{place.secrets.read(postgres.secret_name(role)) or ''}"
+        for node in nodes
         for role in (postgres.BACKUP, postgres.APPLICATION, postgres.OWNER, postgres.SUPERUSER)
     ]
     place.secrets.put("pgpass", "\n".join(lines) + "\n")
@@ -112,8 +153,9 @@ def environment(place: Place) -> dict[str, str]:
     return {
         "AETERNA_LAB_DIR": str(place.directory),
         "AETERNA_PROFILE": NAME,
-        "PGHOST": LOOPBACK,
-        "PGPORT": str(place.ports["postgres"]),
+        "PGHOST": ",".join([LOOPBACK] * len(nodes)),
+        "PGPORT": ",".join(str(place.ports[node]) for node in nodes),
+        "PGTARGETSESSIONATTRS": "any" if len(nodes) == 1 else "read-write",
         "PGDATABASE": postgres.DATABASE,
         "PGUSER": postgres.APPLICATION,
         "PGPASSFILE": str(passwords),

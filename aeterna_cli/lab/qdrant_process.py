@@ -12,8 +12,14 @@ API_KEY = "qdrant-api-key"
 
 
 class QdrantProcess:
-    name = "qdrant"
+    """One server; with ``further`` ports one that answers as a cluster of emulated peers, and
+    takes the lab's faults."""
+
     stop_signal: Signals = signal.SIGTERM
+
+    def __init__(self, name: str = "qdrant", further: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self._further = further
 
     def prepare(self, place: Place) -> None:
         place.data(self.name).mkdir(mode=0o700, exist_ok=True)
@@ -31,6 +37,10 @@ class QdrantProcess:
             "--api-key-file",
             str(place.secrets.path(API_KEY)),
         ]
+        for port in self._further:
+            words += ["--peer-port", str(place.ports[port])]
+        if self._further:
+            words.append("--allow-faults")
         environment = {**place.environment(self.name), "PYTHONUNBUFFERED": "1"}
         return Command(words, place.folder(self.name), environment)
 

@@ -10,7 +10,10 @@ from typing import Literal
 from aeterna_cli.errors import AeternaError, FailedError, TransientError
 from aeterna_cli.lab import processes
 from aeterna_cli.lab.events import Events, LabEvent
-from aeterna_cli.lab.names import TITLES
+from aeterna_cli.lab.ha.patroni_node import PatroniNode
+from aeterna_cli.lab.ha.sentinel_node import SentinelNode
+from aeterna_cli.lab.ha.valkey_node import ValkeyNode
+from aeterna_cli.lab.names import POSTGRES_NODES, QDRANT_PEERS, REDIS_NODES, SENTINELS, TITLES
 from aeterna_cli.lab.openbao import OpenBao
 from aeterna_cli.lab.part import NotReady, Part, Place
 from aeterna_cli.lab.postgres import Postgres, shared_memory_names
@@ -24,10 +27,18 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 POLL = 0.03
 
-SERVERS: dict[str, Part] = {
-    server.name: server
-    for server in (Postgres(), Valkey(), SeaweedFs(), OpenBao(), QdrantProcess())
-}
+_SERVERS: tuple[Part, ...] = (
+    Postgres(),
+    Valkey(),
+    SeaweedFs(),
+    OpenBao(),
+    QdrantProcess(),
+    QdrantProcess("qdrant-peers", QDRANT_PEERS[1:]),
+    *(PatroniNode(name) for name in POSTGRES_NODES),
+    *(ValkeyNode(name) for name in REDIS_NODES),
+    *(SentinelNode(name) for name in SENTINELS),
+)
+SERVERS = {server.name: server for server in _SERVERS}
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,7 @@ class Servers:
             self._forget(part)
             return StopReport(part, "was not running", None, 0.0)
         self.tell(LabEvent(part, "stopping", f"stopping {TITLES[part]}"))
-        processes.send(process, SERVERS[part].stop_signal)
+        processes.send(processes.program_of(process), SERVERS[part].stop_signal)
         gone = processes.wait_gone(process, STOP_SECONDS)
         if not gone:
             processes.kill_family(process)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aeterna_cli.errors import ConflictError, FailedError, RefusedError
+from aeterna_cli.lab.names import Topology
 from aeterna_cli.lab.processes import ProcessIdentity
 
 FORMAT = 1
@@ -37,6 +38,7 @@ class LabState:
     processes: dict[str, ProcessIdentity] = field(default_factory=dict)
     ready: list[str] = field(default_factory=list)  # parts whose first start was completed
     shared_memory: list[str] = field(default_factory=list)
+    topology: Topology = "single"
 
 
 class StateFile:
@@ -70,11 +72,12 @@ class StateFile:
                 next_steps=["choose another folder for the lab"],
             )
 
-    def create(self) -> LabState:
+    def create(self, topology: Topology = "single") -> LabState:
         """A new lab; its folder is ours alone (mode 0700) from now on."""
         self.directory.chmod(0o700)
         identity = secrets.token_hex(8)
-        state = LabState(id=identity, sockets=str(socket_folder(self.directory, identity)))
+        sockets = str(socket_folder(self.directory, identity))
+        state = LabState(id=identity, sockets=sockets, topology=topology)
         self.write(state)
         return state
 

@@ -1,10 +1,12 @@
 """The lab's Valkey: one node with a password, an append-only file, no snapshots of its own."""
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING
 
+from aeterna_cli.lab.names import REDIS_NODES
 from aeterna_cli.lab.part import NotReady, Place
 from aeterna_cli.lab.ports import LOOPBACK
 from aeterna_cli.lab.processes import Command
@@ -79,17 +81,34 @@ class Valkey:
             raise NotReady(str(error)) from error
 
 
-def client(place: Place) -> "redis.Redis":
+def client(place: Place, part: str | None = None) -> "redis.Redis":
+    """Of one node; of the one that takes writes without a name (``NotReady`` where none does)."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
+    port = place.ports[part] if part is not None else primary_port(place)
+    if port is None:
+        raise NotReady("no Valkey of this lab is a primary")
     return redis.Redis(
         host=LOOPBACK,
-        port=place.ports["redis"],
+        port=port,
         password=place.secrets.read(PASSWORD),
         socket_timeout=2,
         socket_connect_timeout=2,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
     )
+
+
+def primary_port(place: Place) -> int | None:
+    """Of the node that says it is the primary."""
+    import redis
+
+    if place.topology == "single":
+        return place.ports["redis"]
+    for name in REDIS_NODES:
+        with suppress(redis.RedisError), client(place, name) as server:
+            if server.info("replication")["role"] == "master":
+                return place.ports[name]
+    return None

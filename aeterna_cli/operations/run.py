@@ -137,7 +137,7 @@ class Run:
                 step.verify(run)
         except BaseException as error:
             # Whoever has the lease now may be at work on the same things: hands off.
-            if step.undo is not None and not _is_lost(error):
+            if step.undo is not None and not lease_is_lost(error):
                 self._undo(step, run, error)
             raise
         return data
@@ -178,7 +178,7 @@ class Run:
 
     def _explain(self, error: AeternaError) -> None:
         error.operation = self._journal.operation
-        if self._plan.restartable and not _is_lost(error):
+        if self._plan.restartable and not lease_is_lost(error):
             step = f"aeterna-cli operation resume {self._journal.operation}"
             if self._plan.danger is Danger.DESTRUCTIVE:
                 step += f" --confirm {self._plan.confirm_name}"
@@ -188,8 +188,8 @@ class Run:
         self._around.audit(self._journal.operation, self._plan.as_document(), outcome)
 
 
-def _is_lost(error: BaseException) -> bool:
-    """Whether somebody else may go on in our place."""
+def lease_is_lost(error: BaseException) -> bool:
+    """Whether somebody else may go on in our place: then nothing is put right by us either."""
     lost = ("lease_lost", "operation_taken_over")
     return isinstance(error, ConflictError) and error.code in lost
 

@@ -24,6 +24,7 @@ from aeterna_cli.stores.postgres_connection import (
     Connection,
     connect,
     connect_physical,
+    described,
     postgres_errors,
 )
 from aeterna_cli.stores.postgres_faults import slot_in_use, wal_gap
@@ -96,7 +97,7 @@ class PostgresServer:
 
     @property
     def description(self) -> str:
-        return f"{self.settings.host}:{self.settings.port}"
+        return described(self.settings)
 
     def identity(self) -> PostgresIdentity:
         """Who answers; ``RefusedError('postgres_version_unsupported')`` outside 15 to 18."""

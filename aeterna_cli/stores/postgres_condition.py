@@ -14,6 +14,7 @@ from aeterna_cli.stores.postgres_connection import (
     Connection,
     connect,
     connect_physical,
+    described,
     postgres_errors,
 )
 
@@ -135,6 +136,6 @@ def _replica(settings: PostgresSettings) -> Iterator[Finding]:
             "replica_of_another_cluster",
             "error",
             "postgres: replica",
-            f"{settings.replica} is not a replica of {settings.host}:{settings.port}",
+            f"{settings.replica} is not a replica of {described(settings)}",
             "correct postgres.replica: their system identifiers differ",
         )

@@ -7,13 +7,14 @@ from typing import Any
 
 import psycopg
 
-from aeterna_cli.errors import TransientError, UsageError
+from aeterna_cli.errors import TransientError
 from aeterna_cli.settings import PostgresSettings
+from aeterna_cli.stores.addresses import split_address
 from aeterna_cli.stores.postgres_faults import typed
 
 Connection = psycopg.Connection[Any]
+PORT = 5432
 
-_DEFAULT_PORT = 5432
 # libpq fills what is not given from PG* variables and ~/.postgresql. An empty value is given.
 _NOT_FROM_THE_ENVIRONMENT = {
     "hostaddr": "",
@@ -58,13 +59,13 @@ def _open(
     replication: str,
     autocommit: bool,
 ) -> Connection:
-    host, port = split_address(other) if other else (settings.host, settings.port)
+    addresses = [split_address(other, PORT)] if other else addresses_of(settings)
     # statement_timeout is for statements: a stream may run for ever
     timeout = 0 if replication != "false" else round(settings.statement_timeout * 1000)
     parameters: dict[str, Any] = {
         **_NOT_FROM_THE_ENVIRONMENT,
-        "host": host,
-        "port": port,
+        "host": ",".join(host for host, _ in addresses),
+        "port": ",".join(str(port) for _, port in addresses),
         "dbname": database or settings.database,
         "user": settings.user,
         "password": settings.secret() or "",
@@ -77,30 +78,30 @@ def _open(
         "tcp_user_timeout": 30_000,  # ms; keepalives say nothing while data is unacknowledged
         "client_encoding": "utf8",
         "replication": replication,
-        **_tls(settings, host, port),
+        **_tls(settings, addresses),
     }
+    if not other and settings.hosts:  # of a cluster's nodes the one that takes writes
+        parameters["target_session_attrs"] = "read-write"
     with postgres_errors():
         return psycopg.connect(autocommit=autocommit, **parameters)
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """``host``, ``host:port``, ``[address]:port`` or an IPv6 address; without a port 5432."""
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        number = rest.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, number = text.partition(":")
-    else:
-        host, number = text, ""
-    if number and not number.isdecimal():
-        raise UsageError("address_unreadable", f"{text!r} is not host:port")
-    return host, int(number or _DEFAULT_PORT)
+def addresses_of(settings: PostgresSettings) -> list[tuple[str, int]]:
+    """Host and port of every node that the profile names."""
+    if settings.hosts:
+        return [split_address(one, PORT) for one in settings.hosts]
+    return [(settings.host, settings.port)]
 
 
-def _tls(settings: PostgresSettings, host: str, port: int) -> dict[str, Any]:
+def described(settings: PostgresSettings) -> str:
+    """Where the profile's server is, for people."""
+    return ", ".join(f"{host}:{port}" for host, port in addresses_of(settings))
+
+
+def _tls(settings: PostgresSettings, addresses: list[tuple[str, int]]) -> dict[str, Any]:
     tls = settings.tls
     if not tls.enabled:
-        socket_folder = host.startswith("/")
+        socket_folder = all(host.startswith("/") for host, _ in addresses)
         return {"sslmode": "disable" if socket_folder else "prefer", "sslcertmode": "disable"}
     found: dict[str, Any] = {
         "sslmode": "verify-full",
@@ -111,7 +112,8 @@ def _tls(settings: PostgresSettings, host: str, port: int) -> dict[str, Any]:
     }
     if tls.server_name is not None:
         # libpq verifies the name in ``host`` and connects to the number in ``hostaddr``
-        found["host"], found["hostaddr"] = tls.server_name, _number(host, port)
+        found["host"] = ",".join([tls.server_name] * len(addresses))
+        found["hostaddr"] = ",".join(_number(host, port) for host, port in addresses)
     return found
 
 

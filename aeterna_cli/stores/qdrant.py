@@ -1,7 +1,7 @@
 """The Qdrant driver: capture by shard, restore by shard, nothing believed that was not checked."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from aeterna_cli.stores import (
     qdrant_capture,
     qdrant_describe,
     qdrant_findings,
+    qdrant_holders,
     qdrant_restore,
     qdrant_upload,
 )
@@ -35,7 +36,7 @@ def _never() -> bool:
 
 
 class QdrantServer:
-    """One Qdrant deployment, asked at one peer.
+    """One Qdrant deployment, asked at one peer, and at another where that one does not serve.
 
     Nothing connects before the first call. Errors of every call: ``TransientError`` for a server
     that is unreachable, slow, throttling or failing (5xx); ``AuthenticationError`` for a refused
@@ -43,8 +44,10 @@ class QdrantServer:
     key is in no message. Not for use by two threads at once.
     """
 
-    def __init__(self, settings: QdrantSettings) -> None:
+    def __init__(self, settings: QdrantSettings, *, replicas: int | None = None) -> None:
+        """``replicas`` are those of our own collection: by default one on every peer."""
         self._http = QdrantHttp(settings)
+        self._replicas = max(1, len(settings.peers) if replicas is None else replicas)
 
     def __enter__(self) -> "QdrantServer":
         return self
@@ -80,7 +83,10 @@ class QdrantServer:
         if found is not None:
             return found
         if not qdrant_restore.exists(self._http, OPS_COLLECTION):
-            body = {"vectors": {"size": 1, "distance": "Dot"}, "shard_number": 1}
+            vectors = {"size": 1, "distance": "Dot"}
+            body: dict[str, Any] = {"vectors": vectors, "shard_number": 1}
+            if self._replicas > 1:
+                body["replication_factor"] = self._replicas
             self._http.call("PUT", f"/collections/{OPS_COLLECTION}", body)
         self._upsert_own(IDENTITY_POINT, {"identity": wanted or str(uuid4())})
         made = self._identity_key()
@@ -169,7 +175,15 @@ class QdrantServer:
         where the server or the key allows none (403, 405, 501): take a logical image. Leaving
         early is no error; nothing is left on the server either way.
         """
-        return qdrant_capture.shard_snapshot(self._http, collection, shard_id)
+        return self._shard_snapshot(collection, shard_id)
+
+    @contextmanager
+    def _shard_snapshot(self, collection: str, shard_id: int) -> Iterator[Iterator[bytes]]:
+        with (
+            qdrant_holders.holding(self._http, collection, shard_id) as http,
+            qdrant_capture.shard_snapshot(http, collection, shard_id) as chunks,
+        ):
+            yield chunks
 
     def logical_capture(self, collection: str, shard_key: ShardKey | None) -> Iterator[bytes]:
         """NDJSON ``{"id", "vector", "payload", "shard_key"}``, one point a line, in id order.

@@ -1,7 +1,7 @@
 """What a Qdrant server is and holds, beside the points: versions, collections, shards, worries."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from aeterna_cli.errors import AeternaError, RefusedError, RemoteError
@@ -12,6 +12,7 @@ from aeterna_cli.stores.base.qdrant import (
     ShardKey,
     ShardReplica,
 )
+from aeterna_cli.stores.qdrant_holders import addresses
 from aeterna_cli.stores.qdrant_http import QdrantHttp, part
 
 OLDEST = (1, 12)
@@ -65,11 +66,19 @@ def cluster_information(http: QdrantHttp, collection: str) -> dict[str, Any]:
     return answer
 
 
-def shards_of(cluster: dict[str, Any]) -> tuple[ShardDescription, ...]:
-    """The shards by id, which is the order in which their keys were made."""
+def shards_of(cluster: dict[str, Any], known: Collection[int] = ()) -> tuple[ShardDescription, ...]:
+    """The shards by id, which is the order in which their keys were made.
+
+    An active replica on a peer of ``known`` is as good as a local one: its snapshot can be had.
+    """
     replicas: dict[int, list[ShardReplica]] = {}
     keys: dict[int, ShardKey | None] = {}
     local = {shard["shard_id"] for shard in cluster["local_shards"]}
+    local |= {
+        shard["shard_id"]
+        for shard in cluster["remote_shards"]
+        if shard["peer_id"] in known and shard["state"] == "Active"
+    }
     here = str(cluster["peer_id"])
     for shard in [*cluster["local_shards"], *cluster["remote_shards"]]:
         replica = ShardReplica(str(shard.get("peer_id", here)), str(shard["state"]))
@@ -110,7 +119,7 @@ def outline_collection(
         config=answer["config"],
         payload_schema=schema,
         aliases=tuple(sorted(aliases.get(name, []))),
-        shards=shards_of(cluster_information(http, name)),
+        shards=shards_of(cluster_information(http, name), addresses(http)),
         points=0,
         status=str(answer["status"]),
     )

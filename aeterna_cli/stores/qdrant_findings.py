@@ -110,8 +110,8 @@ def _shard_findings(collection: str, shard: ShardDescription) -> Iterator[Findin
             "qdrant_shard_elsewhere",
             "error",
             subject,
-            "this peer has no replica of it and cannot give its snapshot",
-            mend="set qdrant.url to a peer that holds every shard, or take a logical image",
+            "no peer whose address is known has an active replica that could give its snapshot",
+            mend="name every peer in qdrant.peers, or take a logical image",
         )
 
 

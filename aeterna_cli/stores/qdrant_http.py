@@ -3,8 +3,9 @@
 import re
 import socket
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -23,6 +24,16 @@ from aeterna_cli.settings import QdrantSettings
 
 #: How long a server may work on one snapshot before it sends anything, in seconds.
 SNAPSHOT_SECONDS = 3600.0
+#: A peer that does not even accept a connection is left after this time, where there are others.
+_CONNECT_SECONDS = 5.0
+_READING_POSTS = (
+    "/points",
+    "/points/scroll",
+    "/points/count",
+    "/points/query",
+    "/points/search",
+    "/facet",
+)
 _THROTTLED_OR_DOWN = frozenset({408, 429, 500, 502, 503, 504})
 _KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -57,28 +68,45 @@ def _server_message(body: bytes) -> str:
 
 
 class QdrantHttp:
-    """REST calls. Nothing connects before the first; ``close`` may be called at any time."""
+    """REST calls. Nothing connects before the first; ``close`` may be called at any time.
+
+    ``qdrant.url`` is asked as long as it serves. One that is unreachable or fails (5xx) is left for
+    the next of ``qdrant.peers`` at the next connection; only what changes nothing, or was never
+    sent, is asked again there at once.
+    """
 
     def __init__(self, settings: QdrantSettings) -> None:
         self._settings = settings
         self._client: httpx.Client | None = None
-        parts = urlsplit(settings.url)
-        port = f":{parts.port}" if parts.port else ""
-        #: where the server is, for people: never with a user name or password
-        self.description = f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError("qdrant_url_invalid", "qdrant.url is no http:// or https:// address")
-        if settings.tls.enabled and parts.scheme != "https":
-            raise UsageError(
-                "qdrant_url_not_https",
-                f"qdrant.tls is enabled but {self.description} is not an https:// address",
-            )
-        self._secure = parts.scheme == "https"
+        #: every address of the deployment, ``qdrant.url`` first
+        self.urls = checked_urls(settings)
+        #: filled by whoever asks which peer is where
+        self.peer_addresses: dict[int, str] = {}
+        self._at = 0
+        self._secure = self.url.startswith("https:")
+        #: what the server that answered last says it is not; empty for a real one
+        self.emulated = ""
+
+    @property
+    def url(self) -> str:
+        """The address in use."""
+        return self.urls[self._at]
+
+    @property
+    def description(self) -> str:
+        """Where the server is, for people: never with a user name or password."""
+        return describe_url(self.url)
+
+    def alone(self, url: str, seconds: float | None = None) -> "QdrantHttp":
+        """A connection of its own to one address and no other."""
+        timeout = min(self._settings.timeout, seconds or self._settings.timeout)
+        update = {"url": url, "peers": (), "timeout": timeout}
+        return QdrantHttp(self._settings.model_copy(update=update))
 
     @property
     def sends_key_in_clear(self) -> bool:
         """An API key travels unencrypted to another machine."""
-        host = urlsplit(self._settings.url).hostname
+        host = urlsplit(self.url).hostname
         local = host in ("localhost", "::1") or str(host).startswith("127.")
         return not self._secure and not local and self._settings.secret() is not None
 
@@ -91,7 +119,7 @@ class QdrantHttp:
         if self._client is None:
             verify = _tls(self._settings) if self._secure else False
             self._client = httpx.Client(
-                base_url=self._settings.url.rstrip("/"),
+                base_url=self.url.rstrip("/"),
                 transport=httpx.HTTPTransport(verify=verify, socket_options=_KEEPALIVE),
                 timeout=self._settings.timeout,
                 trust_env=False,  # no proxy and no .netrc decides where the key goes
@@ -114,9 +142,9 @@ class QdrantHttp:
         if key is not None:
             sent["api-key"] = key
         name = self._settings.tls.server_name
-        timeout = httpx.Timeout(
-            self._settings.timeout, read=max(seconds or 0, self._settings.timeout)
-        )
+        patience = self._settings.timeout
+        connect = min(patience, _CONNECT_SECONDS) if len(self.urls) > 1 else patience
+        timeout = httpx.Timeout(patience, read=max(seconds or 0, patience), connect=connect)
         extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
         if name is not None and self._secure:
             extensions["sni_hostname"] = name
@@ -131,7 +159,9 @@ class QdrantHttp:
             yield
         except httpx.TimeoutException as error:
             raise TransientError(
-                "qdrant_timeout", f"Qdrant at {self.description} did not answer in time: {what}"
+                "qdrant_timeout",
+                f"Qdrant at {self.description} did not answer in time: {what}",
+                details={"sent": not isinstance(error, httpx.ConnectTimeout)},
             ) from error
         except httpx.TransportError as error:
             if isinstance(error.__cause__, ssl.SSLCertVerificationError) or "CERTIFICATE" in str(
@@ -146,6 +176,7 @@ class QdrantHttp:
                 "qdrant_unreachable",
                 f"Qdrant at {self.description} cannot be reached: {what}",
                 hint=str(error)[:200],
+                details={"sent": not isinstance(error, httpx.ConnectError)},
             ) from error
 
     def call(
@@ -164,15 +195,37 @@ class QdrantHttp:
         ``body`` is sent as JSON; ``seconds`` lengthens the wait for an answer. Errors are those of
         ``error_of``.
         """
-        what = f"{method} {path}"
         if body is not None:
             content = orjson.dumps(body)
             headers = {"content-type": "application/json"}
+        build = partial(self._request, method, path, content=content, headers=headers,
+                        params=params, seconds=seconds)  # fmt: skip
+        left = len(self.urls)
+        while True:
+            try:
+                return self._once(f"{method} {path}", build)
+            except TransientError as error:
+                left -= 1
+                if (
+                    not self._leave(error)
+                    or left < 1
+                    or not _repeatable(error, method, path, content)
+                ):
+                    raise
+
+    def _leave(self, error: TransientError) -> bool:
+        """Whether the next connection goes to another peer, because this one does not serve."""
+        status = error.details.get("status", 503)
+        if len(self.urls) < 2 or status < 500:
+            return False
+        self.close()
+        self._at = (self._at + 1) % len(self.urls)
+        return True
+
+    def _once(self, what: str, build: Callable[[], httpx.Request]) -> Any:
         with self._faults(what):
-            request = self._request(
-                method, path, content=content, headers=headers, params=params, seconds=seconds
-            )
-            answer = self._connection().send(request)
+            answer = self._connection().send(build())
+        self.emulated = answer.headers.get("x-aeterna-lab", "")
         if answer.status_code != 200:
             error = error_of(answer.status_code, answer.content, what, self.description)
             asked = answer.headers.get("retry-after", "")
@@ -231,6 +284,47 @@ class QdrantHttp:
                 f"the connection to {self.description} broke while a snapshot was streamed",
                 hint=error.hint,
             ) from error
+
+
+def describe_url(url: str) -> str:
+    """An address without user name and password."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}"
+
+
+def checked_urls(settings: QdrantSettings) -> tuple[str, ...]:
+    """``qdrant.url`` and every other of ``qdrant.peers``; a peer may be given as host:port.
+
+    ``UsageError``: ``qdrant_url_invalid``, ``qdrant_url_not_https`` where TLS is wanted, also where
+    one address has it and another has not.
+    """
+    scheme = settings.url.partition("://")[0]
+    peers = [one if "://" in one else f"{scheme}://{one}" for one in settings.peers]
+    others = [one for one in peers if describe_url(one) != describe_url(settings.url)]
+    urls = tuple(dict.fromkeys((settings.url, *others)))
+    secure = settings.tls.enabled or any(one.startswith("https:") for one in urls)
+    for one in urls:
+        parts = urlsplit(one)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            name = "qdrant.url" if one == settings.url else "an address in qdrant.peers"
+            raise UsageError("qdrant_url_invalid", f"{name} is no http:// or https:// address")
+        if secure and parts.scheme != "https":
+            raise UsageError(
+                "qdrant_url_not_https",
+                f"qdrant.tls is enabled but {describe_url(one)} is not an https:// address",
+            )
+    return urls
+
+
+def _repeatable(
+    error: TransientError, method: str, path: str, content: bytes | Iterable[bytes] | None
+) -> bool:
+    """Whether the request may be sent to another peer: it was never sent, or changes nothing."""
+    if content is not None and not isinstance(content, bytes):
+        return False
+    reads = method == "GET" or (method == "POST" and path.endswith(_READING_POSTS))
+    return reads or error.details.get("sent") is False
 
 
 class Download:

@@ -26,7 +26,7 @@ from aeterna_cli.stores.qdrant_mover_delta import (
 )
 from aeterna_cli.stores.qdrant_mover_end import QdrantEnd
 from aeterna_cli.stores.qdrant_mover_marks import MARKS, version_missing, versioned
-from aeterna_cli.stores.qdrant_mover_rounds import never_settles, run_round
+from aeterna_cli.stores.qdrant_mover_rounds import never_settles, run_round, run_sweep
 from aeterna_cli.stores.qdrant_mover_scan import one_ahead
 from aeterna_cli.stores.qdrant_mover_writes import EndWrites
 
@@ -96,6 +96,11 @@ class QdrantMover:
     def round(self) -> Round:
         """Compare all ids once and repair the target; see ``qdrant_mover_rounds``."""
         return run_round(self._marks, self.source, self.target)
+
+    def sweep(self) -> Round:
+        """Repair what only one end has, by ids alone. With a clean ``delta`` since a round it makes
+        the ends equal where nobody writes: a deletion leaves no trace that a delta could see."""
+        return run_sweep(self._marks, self.source, self.target)
 
     def rescue(self) -> Round:
         """Write to the target what both have and the source has newer, by version; nothing is

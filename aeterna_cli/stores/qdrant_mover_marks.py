@@ -13,10 +13,8 @@ from aeterna_cli.stores.qdrant_mover_writes import LARGEST_VERSION, EndWrites, P
 Page = tuple[list[Marked[int]], PointId | None]
 
 
-class Marks(Protocol):
-    """A mark is a number; what it means for two of them to differ is the strategy's."""
-
-    strategy: Strategy
+class MarkedPages(Protocol):
+    """A point's id and a number by which two points of one id are compared."""
 
     def page(
         self,
@@ -30,6 +28,12 @@ class Marks(Protocol):
 
     def limit(self, end: QdrantEnd) -> int:
         """How many fit into a page."""
+
+
+class Marks(MarkedPages, Protocol):
+    """A mark is a number; what it means for two of them to differ is the strategy's."""
+
+    strategy: Strategy
 
     def of_ids(self, end: QdrantEnd, ids: Sequence[PointId]) -> dict[PointId, int]:
         """Of the points that are there now."""
@@ -141,6 +145,27 @@ class DigestMarks:
 
     def drop(self, writes: EndWrites, seen: Iterable[tuple[PointId, int]]) -> None:
         writes.delete_ids([one for one, _ in seen])
+
+
+class IdPages:
+    """Ids alone, for a scan that asks only who is there: every mark is 0. Reading no payload takes
+    two thirds of the time."""
+
+    def limit(self, end: QdrantEnd) -> int:
+        return end.scan_page
+
+    def page(
+        self,
+        end: QdrantEnd,
+        line: Line,
+        offset: PointId | None,
+        limit: int,
+        must: Sequence[Condition] = (),
+    ) -> Page:
+        points, following = end.scroll(
+            line, limit=limit, offset=offset, must=must, payload=False, vector=False
+        )
+        return [(point["id"], 0) for point in points], following
 
 
 MARKS: dict[Strategy, Marks] = {"versions": VersionMarks(), "digests": DigestMarks()}

@@ -12,7 +12,7 @@ from time import monotonic, sleep, time
 from aeterna_cli.errors import FailedError
 from aeterna_cli.stores.base.mover import PointId, Round
 from aeterna_cli.stores.qdrant_mover_end import QdrantEnd
-from aeterna_cli.stores.qdrant_mover_marks import Marks
+from aeterna_cli.stores.qdrant_mover_marks import IdPages, Marks
 from aeterna_cli.stores.qdrant_mover_scan import Scan
 from aeterna_cli.stores.qdrant_mover_writes import EndWrites, Point
 
@@ -95,6 +95,26 @@ def run_round(
     started, began = time(), monotonic()
     scan = Scan(marks, source, target)
     repair = Repair(marks, source, target, target.pace.grace, only_newer=only_newer)
+    for identifier, _, _ in scan.different():
+        repair.suspect(identifier)
+    repair.settle()
+    return Round(
+        started,
+        monotonic() - began,
+        scan.source,
+        scan.target,
+        repair.upserted,
+        repair.deleted,
+        repair.ahead,
+    )
+
+
+def run_sweep(marks: Marks, source: QdrantEnd, target: QdrantEnd) -> Round:
+    """A round that looks at ids alone: what only one end has is repaired, versions are not
+    compared. For a moment in which nobody writes: nothing is given time to arrive."""
+    started, began = time(), monotonic()
+    scan = Scan(IdPages(), source, target)
+    repair = Repair(marks, source, target, 0.0)
     for identifier, _, _ in scan.different():
         repair.suspect(identifier)
     repair.settle()

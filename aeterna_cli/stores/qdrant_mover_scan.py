@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from aeterna_cli.stores.base.mover import Pace, PointId
 from aeterna_cli.stores.qdrant_mover_end import QdrantEnd
-from aeterna_cli.stores.qdrant_mover_marks import Marks
+from aeterna_cli.stores.qdrant_mover_marks import MarkedPages
 from aeterna_cli.stores.qdrant_mover_order import Marked, in_order, joined
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Scan:
 
     def __init__(
         self,
-        marks: Marks,
+        marks: MarkedPages,
         source: QdrantEnd,
         target: QdrantEnd,
         same: Callable[[list[Marked[int]]], None] = lambda _: None,

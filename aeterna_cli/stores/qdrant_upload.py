@@ -8,6 +8,7 @@ import orjson
 
 from aeterna_cli.errors import FailedError, InterruptedByUser, RefusedError
 from aeterna_cli.stores.base.qdrant import CollectionDescription, ShardKey
+from aeterna_cli.stores.qdrant_holders import addresses, holding
 from aeterna_cli.stores.qdrant_http import SNAPSHOT_SECONDS, QdrantHttp
 from aeterna_cli.stores.qdrant_image import lines_of
 from aeterna_cli.stores.qdrant_restore import WAIT, collection_path, recorded_ids, shard_ids
@@ -20,7 +21,7 @@ def target_shard(http: QdrantHttp, description: CollectionDescription, shard_id:
     """The id in the new collection of the shard recorded as ``shard_id``: by key and place in it.
 
     ``RefusedError('shard_layout_differs')`` where the new collection has other shards;
-    ``RefusedError('shard_not_local')`` where the peer that is asked does not hold it.
+    ``RefusedError('shard_not_local')`` where no peer that we know the address of holds it.
     """
     cluster = http.call("GET", f"{collection_path(description.name)}/cluster")
     shard = next((one for one in description.shards if one.id == shard_id), None)
@@ -33,11 +34,15 @@ def target_shard(http: QdrantHttp, description: CollectionDescription, shard_id:
             hint="points are placed by shard id: restore a logical image instead",
         )
     target = present[recorded.index(shard_id)]
-    if target not in {one["shard_id"] for one in cluster["local_shards"]}:
+    known = addresses(http)
+    within_reach = {one["shard_id"] for one in cluster["local_shards"]} | {
+        one["shard_id"] for one in cluster["remote_shards"] if one["peer_id"] in known
+    }
+    if target not in within_reach:
         raise RefusedError(
             "shard_not_local",
             f"shard {target} of {description.name} lies on another peer",
-            hint="set qdrant.url to a peer that holds it, or restore a logical image",
+            hint="name every peer in qdrant.peers, or restore a logical image",
         )
     return target
 
@@ -78,14 +83,26 @@ def upload(
 ) -> None:
     """See ``QdrantServer.upload_shard``."""
     target = target_shard(http, description, shard_id)
+    with holding(http, description.name, target) as peer:
+        _send(peer, description.name, target, (stream, size), sha256)
+
+
+def _send(
+    http: QdrantHttp,
+    collection: str,
+    target: int,
+    image: tuple[Iterable[bytes], int],
+    sha256: str | None,
+) -> None:
+    """``image`` is the stream and its size."""
     boundary = secrets.token_hex(24)
-    body, length = _multipart(stream, size, boundary)
+    body, length = _multipart(*image, boundary)
     params = {"priority": "snapshot", **WAIT}
     if sha256 is not None:
         params["checksum"] = sha256
     http.call(
         "POST",
-        f"{collection_path(description.name)}/shards/{target}/snapshots/upload",
+        f"{collection_path(collection)}/shards/{target}/snapshots/upload",
         content=body,
         params=params,
         headers={

@@ -124,6 +124,7 @@ class RedisConnection:
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
+        self._address = (settings.host, settings.port)  # by Sentinels: whom they named last
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._at = 0
@@ -131,8 +132,8 @@ class RedisConnection:
     @property
     def description(self) -> str:
         scheme = "rediss" if self._settings.tls.enabled else "redis"
-        host = self._settings.host
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._settings.port}"
+        host, port = self._address
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def close(self) -> None:
         """Give the connection back; the next call opens another."""
@@ -151,6 +152,8 @@ class RedisConnection:
         answers = self.replies(commands)
         for answer in answers:
             if isinstance(answer, ErrorReply):
+                if answer.kind == "READONLY" and self._settings.sentinels:
+                    self.close()  # no longer the primary: the next call asks who is
                 raise error_of(answer, self.description)
         return answers
 
@@ -252,11 +255,13 @@ class RedisConnection:
 
     def _open(self) -> socket.socket:
         settings = self._settings
+        if settings.sentinels:
+            from aeterna_cli.stores.sentinel import primary_address
+
+            self._address = primary_address(settings)
         context = self._tls_context() if settings.tls.enabled else None
         try:
-            link = socket.create_connection(
-                (settings.host, settings.port), timeout=settings.timeout
-            )
+            link = socket.create_connection(self._address, timeout=settings.timeout)
         except OSError as error:
             raise TransientError(
                 "redis_unreachable",
@@ -269,7 +274,7 @@ class RedisConnection:
             return link
         try:
             return context.wrap_socket(
-                link, server_hostname=settings.tls.server_name or settings.host
+                link, server_hostname=settings.tls.server_name or self._address[0]
             )
         except BaseException:
             link.close()
@@ -297,10 +302,20 @@ class RedisConnection:
             commands.append(["AUTH", *user, password])
         if settings.database:
             commands.append(["SELECT", settings.database])
+        if settings.sentinels:
+            commands.append(["ROLE"])
         link.sendall(b"".join(map(pack, commands)))
-        for answer in [self._reply() for _ in commands]:
+        answers = [self._reply() for _ in commands]
+        for answer in answers:
             if isinstance(answer, ErrorReply):
                 raise error_of(answer, self.description)
+        if settings.sentinels and answers[-1][0] != b"master":
+            raise TransientError(
+                "redis_not_primary",
+                f"{self.description}, which the Sentinels call the primary, says that it is none",
+                hint="a failover is under way; try again when the Sentinels agree",
+                next_steps=["aeterna-cli failover status"],
+            )
 
     def _some(self, size: int) -> int:
         if not size:

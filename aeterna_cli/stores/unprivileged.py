@@ -52,6 +52,18 @@ def wrap(command: Sequence[str | Path]) -> list[str]:
     return ["setpriv", *drop, *search, "--", *words]
 
 
+def wrap_node(command: Sequence[str | Path]) -> list[str]:
+    """As ``wrap``, for a program that starts others: where user namespaces are to be had all of
+    them are one process namespace, and SIGKILL of the process that is started ends them together.
+    """
+    if mode() != "user-namespace":
+        return wrap(command)
+    uid, gid = _nobody()
+    space = "--pid", "--fork", "--kill-child", "--mount-proc"
+    words = [str(word) for word in command]
+    return ["unshare", "--user", f"--map-user={uid}", f"--map-group={gid}", *space, "--", *words]
+
+
 def own(directory: Path) -> None:
     """Give a tree to the uid that ``wrap`` runs as; only ``setpriv`` needs it."""
     if mode() != "setpriv":

@@ -8,6 +8,8 @@ A tenant's backup holds ``tenant-<uuid>`` and ``restore`` shared, so it runs bes
 a tenant's restore holds ``tenant-<uuid>`` alone, ``restore`` and ``backups`` shared; a step of a
 tenant's move holds ``tenant-<uuid>`` alone and ``restore`` shared. Between the steps of a move its
 row in ``aeterna_ops.tenant_move`` says that it is not over.
+A failover holds ``failover`` alone and ``restore`` shared: it never waits for a backup, which a
+planned one refuses to cut off by itself.
 A drill holds ``drill`` alone: it runs beside backups and restores, which it may be about, and
 beside no other drill.
 """
@@ -16,6 +18,7 @@ BACKUPS = "backups"
 RESTORE = "restore"
 WAL_RECEIVER = "wal-receiver"
 SHARDS = "shards"
+FAILOVER = "failover"
 DRILL = "drill"
 
 

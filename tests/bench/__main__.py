@@ -1,8 +1,8 @@
 """``make bench``: every figure that this project claims, as ratios in one run.
 
-``python -m tests.bench startup backup restore rpo rounds classify move live-moves`` chooses;
-``--size 2G --pairs 7`` are what counts, smaller ones are for trying. All from ``rpo`` on have
-servers of their own.
+``python -m tests.bench startup backup restore rpo rounds classify move live-moves switchover``
+chooses; ``--size 2G --pairs 7`` are what counts, smaller ones are for trying. All from ``rpo`` on
+have servers of their own.
 """
 
 import argparse
@@ -11,7 +11,17 @@ import sys
 from collections.abc import Callable
 
 from aeterna_cli.workflows.words import size
-from tests.bench import backup, classify, live_moves, move, restore, rounds, rpo, startup
+from tests.bench import (
+    backup,
+    classify,
+    live_moves,
+    move,
+    restore,
+    rounds,
+    rpo,
+    startup,
+    switchover,
+)
 from tests.bench.practice import Bench, bench
 
 Measure = Callable[[Bench, int], list[str]]
@@ -25,6 +35,7 @@ ON_THEIR_OWN = {
     "classify": classify.run,
     "move": move.run,
     "live-moves": live_moves.run,
+    "switchover": switchover.run,
 }
 
 

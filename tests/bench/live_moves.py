@@ -39,7 +39,7 @@ from aeterna_cli.stores.base.placement import PointsPlace
 POINTS = int(os.environ.get("AETERNA_BENCH_MOVES", "100000"))
 RUNS = int(os.environ.get("AETERNA_BENCH_MOVE_RUNS", "10"))
 KILLS = int(os.environ.get("AETERNA_BENCH_KILLS", "50"))
-PACE = os.environ.get("AETERNA_BENCH_PACE", "30")
+PACE = os.environ.get("AETERNA_BENCH_PACE", "50")
 CONTRACTS = os.environ.get("AETERNA_BENCH_CONTRACTS", "dual,reread,maintenance,killed").split(",")
 SIZE = 384
 NAME, SOURCE, TARGET = "bench", "memories-shared-bench", "memories-dedicated-bench"
@@ -47,7 +47,7 @@ FROM, TO = PointsPlace("from", SOURCE), PointsPlace("to", TARGET)
 TENANT = Moved("00000000-0000-4000-8000-00000000000a", FROM, "large-corp")
 NEIGHBOUR = Moved("00000000-0000-4000-8000-00000000000b", FROM, "neighbour")
 BEFORE, DURING = "before", "during"
-WATCHED = 10.0  # seconds before the move in which the neighbour's latencies are taken
+WATCHED = 20.0  # seconds before the move in which the neighbour's latencies are taken
 BOUNDS = {"dual": 0.2, "reread": 2.0}
 PARTS = ("postgres", "redis", "vault", "qdrant")
 NEIGHBOURS_POINTS = 5_000
@@ -76,13 +76,19 @@ class Ended:
         return self.moved.measured.pause_by_phase.get(DURING, 0.0) if self.moved.measured else 0.0
 
     @property
-    def slowdown(self) -> float:
-        """The neighbour's p99 of writes during the move against before it."""
+    def latencies(self) -> tuple[float, float]:
+        """The neighbour's p99 of writes before and during the move, milliseconds."""
         measured = self.neighbour.measured
         if measured is None:
-            return 0.0
-        before = measured.latency(BEFORE, "write").p99
-        return measured.latency(DURING, "write").p99 / before if before else 0.0
+            raise RuntimeError("the neighbour's writes were not measured")
+        before, during = (measured.latency(phase, "write").p99 for phase in (BEFORE, DURING))
+        return before, during
+
+    @property
+    def slowdown(self) -> float:
+        """The neighbour's p99 of writes during the move against before it."""
+        before, during = self.latencies
+        return during / before
 
 
 class LiveMoves:
@@ -286,10 +292,12 @@ def _maintenance(moves: LiveMoves) -> list[str]:
 
 
 def _say(contract: str, one: Ended) -> None:
+    before, during = one.latencies
     print(
         f"  {contract}: {'clean' if one.clean else 'NOT CLEAN'}, {one.seconds:.1f} s,"
         f" held {one.answer['held']}, pause {one.pause * 1000:.0f} ms,"
-        f" neighbour's p99 {one.slowdown:.2f}x, {one.moved.acknowledged:,} writes"
+        f" neighbour's p99 {one.slowdown:.2f}x ({before:.1f} -> {during:.1f} ms),"
+        f" {one.moved.acknowledged:,} writes"
         f" (prepared ones too),"
         f" {sum(one.moved.second_writes_missing.values())} second writes missing",
         flush=True,

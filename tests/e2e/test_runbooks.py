@@ -14,7 +14,8 @@ import pytest
 from aeterna_cli.lab.deployment import Lab
 from tests.command_line import CommandLine
 from tests.integration.conftest import cli, lab, practice
-from tests.integration.deployment import NAME, Practice
+from tests.integration.deployment import NAME, Practice, practise
+from tests.integration.ha import PARTS, ha_lab
 from tests.integration.stores.moving import served
 from tests.integration.workflows.shard.sharding import sharding
 from tests.integration.workflows.tenant.moves import moves
@@ -85,6 +86,12 @@ def test_tenants(
     ):  # fmt: skip
         move.fill(100)
         follow("tenant", cli, "large-corp")
+
+
+def test_failovers(cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ha_lab(tmp_path / "lab", (*PARTS, "vault", "qdrant-peers")) as made:
+        practise(made, cli, tmp_path, monkeypatch)
+        follow("failover", cli)
 
 
 def test_restore_after_everything_was_lost(practice: Practice) -> None:

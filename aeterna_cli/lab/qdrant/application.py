@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from aeterna_cli.lab.qdrant import (
     collection_routes,
+    peer_routes,
     point_routes,
     service_routes,
     shard_routes,
@@ -23,6 +24,7 @@ from aeterna_cli.lab.qdrant import (
 )
 from aeterna_cli.lab.qdrant.calls import Call, Entry
 from aeterna_cli.lab.qdrant.node import Node
+from aeterna_cli.lab.qdrant.peers import ASKED, Peer
 from aeterna_cli.lab.qdrant.refusals import Refusal, from_engine
 
 LAB_HEADER = {"x-aeterna-lab": "qdrant-edge"}
@@ -88,6 +90,8 @@ def _error(refusal: Refusal) -> Response:
 async def _answer(call: Call, entry: Entry) -> Response:
     started = time.perf_counter()
     try:
+        if entry.consensus and call.node.peers.several:
+            await call.node.peers.agree(call.node.peers.asked, call.patience)
         result = await entry.handler(call)
     except Refusal as refusal:
         return _error(refusal)
@@ -102,8 +106,13 @@ async def _answer(call: Call, entry: Entry) -> Response:
     return _json({"result": result, "status": "ok", "time": time.perf_counter() - started})
 
 
-def _endpoint(node: Node, entry: Entry, keys: Keys) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    node: Node, entry: Entry, keys: Keys, peer: Peer
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        ASKED.set(peer)
+        if peer.fault == "frozen" and not entry.path.startswith("/lab/"):
+            await peer.thawed.wait()
         refused = keys.refusal(request)
         if refused is not None:
             return refused
@@ -129,8 +138,11 @@ async def _unknown_path(_request: Request, _error: Exception) -> Response:
     return Response(status_code=404, headers=LAB_HEADER)
 
 
-def application(node: Node, keys: Keys) -> Starlette:
-    """All routes that the imitated version has; the data directory is open while it serves."""
+def application(node: Node, keys: Keys, peer: Peer | None = None) -> Starlette:
+    """All routes that the imitated version has, as ``peer`` answers them.
+
+    Without a peer there is one, and the data directory is open while it serves.
+    """
     entries = [
         *service_routes.ENTRIES,
         *collection_routes.ENTRIES,
@@ -140,8 +152,12 @@ def application(node: Node, keys: Keys) -> Starlette:
     ]
     if node.faults is not None:
         entries += service_routes.FAULT_ENTRIES
+    if node.peers.several:
+        entries += peer_routes.ENTRIES
+        entries += peer_routes.FAULT_ENTRIES if node.faults is not None else []
+    asked = peer or node.peers.first
     routes = [
-        Route(entry.path, _endpoint(node, entry, keys), methods=[entry.method])
+        Route(entry.path, _endpoint(node, entry, keys, asked), methods=[entry.method])
         for entry in entries
         if entry.feature is None or node.version.has(entry.feature)
     ]
@@ -154,6 +170,6 @@ def application(node: Node, keys: Keys) -> Starlette:
 
     return Starlette(
         routes=routes,
-        lifespan=lifespan,
+        lifespan=lifespan if peer is None else None,
         exception_handlers={404: _unknown_path, 405: _unknown_path},
     )

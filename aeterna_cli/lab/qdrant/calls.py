@@ -9,7 +9,8 @@ from starlette.requests import Request
 from aeterna_cli.lab.qdrant import wire
 from aeterna_cli.lab.qdrant.collection import Collection
 from aeterna_cli.lab.qdrant.node import Node
-from aeterna_cli.lab.qdrant.refusals import Refusal, bad_format, standalone
+from aeterna_cli.lab.qdrant.peers import AGREEMENT_SECONDS
+from aeterna_cli.lab.qdrant.refusals import Refusal, bad_format, bad_input, not_found, standalone
 from aeterna_cli.lab.qdrant.shard import Shard
 
 #: The server's default for JSON bodies; uploads are not limited.
@@ -29,11 +30,18 @@ class Call:
 
     @property
     def collection(self) -> Collection:
-        return self.node.collection(self.path("name"))
+        found = self.node.collection(self.path("name"))
+        memory = self.node.peers.asked.memory
+        if memory is not None and found.name not in memory:
+            raise not_found(f"Collection `{self.path('name')}` doesn't exist!")
+        return found
 
     @property
     def shard(self) -> Shard:
-        return self.collection.shard(int(self.path("shard")))
+        found = self.collection.shard(int(self.path("shard")))
+        if self.node.peers.asked.id not in found.replicas.states:
+            raise bad_input(f"Shard {found.id} is not a local shard")
+        return found
 
     def path(self, name: str) -> str:
         return str(self.request.path_params[name])
@@ -50,6 +58,23 @@ class Call:
     def require_cluster(self) -> None:
         if not self.node.cluster:
             raise standalone()
+
+    @property
+    def ordering(self) -> str:
+        found = self.query("ordering") or "weak"
+        if found not in ("weak", "medium", "strong"):
+            raise Refusal(400, f"Deserialize error in query parameters: ordering={found}")
+        return found
+
+    @property
+    def patience(self) -> float:
+        """How long this request waits for consensus, in seconds."""
+        found = self.query("timeout")
+        if found is None:
+            return AGREEMENT_SECONDS
+        if not found.isdigit() or int(found) < 1:
+            raise Refusal(400, f"Deserialize error in query parameters: timeout={found}")
+        return float(found)
 
     async def body(self) -> dict[str, Any]:
         """The JSON object of the request; ``Refusal`` 400 for anything else."""
@@ -83,3 +108,5 @@ class Entry:
     handler: Handler
     #: The first version that answers it; before, it is a path that does not exist.
     feature: str | None = None
+    #: Whether it changes what all peers agree on, and so needs a majority of them.
+    consensus: bool = False

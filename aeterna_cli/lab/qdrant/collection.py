@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aeterna_cli.lab.qdrant.files import read_document, remove_folder, write_document
+from aeterna_cli.lab.qdrant.peers import Peers, States
 from aeterna_cli.lab.qdrant.points import PointId, ShardKey
 from aeterna_cli.lab.qdrant.refusals import (
     Refusal,
@@ -23,10 +24,13 @@ from aeterna_cli.lab.qdrant.refusals import (
     from_engine,
     not_found,
 )
-from aeterna_cli.lab.qdrant.shard import ACTIVE, Change, Shard, ensure_indexes
+from aeterna_cli.lab.qdrant.replicas import ACTIVE, INITIALIZING, Replicas
+from aeterna_cli.lab.qdrant.shard import Change, Shard, ensure_indexes
 
 if TYPE_CHECKING:
+    from aeterna_cli.lab.qdrant.node import Node
     from aeterna_cli.lab.qdrant.replication import Replication
+    from aeterna_cli.lab.qdrant.transfers import Transfer
 
 #: How long an update without ``wait=true`` stays unseen: long enough for a test to notice.
 DEFERRED_SECONDS = 0.5
@@ -38,25 +42,26 @@ log = logging.getLogger(__name__)
 class Collection:
     """``config`` and ``payload_schema`` have the shapes of ``GET /collections/{name}``."""
 
-    def __init__(self, name: str, folder: Path, temporary: Path, config: dict[str, Any]) -> None:
+    def __init__(self, name: str, folder: Path, node: "Node", config: dict[str, Any]) -> None:
         self.name = name
         self.folder = folder
-        self.temporary = temporary
+        self.node = node
+        self.peers: Peers = node.peers
+        self.temporary = node.temporary
         self.config = config
         self.payload_schema: dict[str, dict[str, Any]] = {}
         self.shards: dict[int, Shard] = {}
         self.replications: list[Replication] = []
+        self.transfers: list[Transfer] = []
         self._operations = 0
         self._deferred: list[list[Change]] = []
         self._drain: asyncio.Task[None] | None = None
         self._order = asyncio.Lock()
 
     @classmethod
-    def create(
-        cls, name: str, folder: Path, temporary: Path, config: dict[str, Any]
-    ) -> "Collection":
+    def create(cls, name: str, folder: Path, node: "Node", config: dict[str, Any]) -> "Collection":
         folder.mkdir(parents=True)
-        made = cls(name, folder, temporary, config)
+        made = cls(name, folder, node, config)
         if not made.custom:
             for _ in range(config["params"]["shard_number"]):
                 made._add_shard(None, ACTIVE)
@@ -64,13 +69,15 @@ class Collection:
         return made
 
     @classmethod
-    def open(cls, name: str, folder: Path, temporary: Path) -> "Collection":
+    def open(cls, name: str, folder: Path, node: "Node") -> "Collection":
         document = read_document(folder / DOCUMENT)
-        found = cls(name, folder, temporary, document["config"])
+        found = cls(name, folder, node, document["config"])
         found.payload_schema = document["payload_schema"]
         for one in document["shards"]:
             place = folder / "shards" / one["folder"]
-            shard = Shard.open(one["id"], one["key"], one["state"], place)
+            states = one.get("replicas") or {found.peers.first.id: one["state"]}
+            replicas = found._replicas(one["id"], {int(n): state for n, state in states.items()})
+            shard = Shard.open(one["id"], one["key"], replicas, place)
             found.shards[shard.id] = shard
         known = {shard.folder.name for shard in found.shards.values()}
         for place in (folder / "shards").glob("*"):
@@ -83,10 +90,7 @@ class Collection:
         return bool(self.config["params"].get("sharding_method") == "custom")
 
     def save(self) -> None:
-        shards = [
-            {"id": one.id, "key": one.key, "state": one.state, "folder": one.folder.name}
-            for one in self.shards.values()
-        ]
+        shards = [self._shard_document(one) for one in self.shards.values()]
         document = {
             "config": self.config,
             "payload_schema": self.payload_schema,
@@ -94,15 +98,33 @@ class Collection:
         }
         write_document(self.folder / DOCUMENT, document)
 
+    def _shard_document(self, one: Shard) -> dict[str, Any]:
+        document: dict[str, Any] = {"id": one.id, "key": one.key, "state": one.state}
+        document["folder"] = one.folder.name
+        if self.peers.several:
+            document["replicas"] = {str(n): state for n, state in one.replicas.states.items()}
+        return document
+
+    def _replicas(self, number: int, states: States) -> Replicas:
+        return Replicas(self.peers, self.name, number, states)
+
     def new_folder(self, number: int) -> Path:
         return self.folder / "shards" / f"{number}-{uuid.uuid4().hex[:12]}"
 
     # Shards and shard keys
 
-    def _add_shard(self, key: ShardKey | None, state: str) -> None:
+    def _add_shard(
+        self, key: ShardKey | None, state: str, factor: int = 0, placement: Sequence[int] = ()
+    ) -> None:
         """New ids follow the highest that is there now, as on the real server."""
         number = max(self.shards, default=-1) + 1
-        shard = Shard.create(number, key, state, self.new_folder(number), self.config["params"])
+        parameters = self.config["params"]
+        factor = factor or parameters["replication_factor"]
+        chosen = self.peers.placed(factor, self.node.loads(self), placement)
+        # A replica on a peer that is away was never begun.
+        states = {one.id: state if self.peers.in_consensus(one) else INITIALIZING for one in chosen}
+        replicas = self._replicas(number, states)
+        shard = Shard.create(number, key, replicas, self.new_folder(number), parameters)
         ensure_indexes(shard.edge, self.payload_schema)
         self.shards[number] = shard
 
@@ -110,12 +132,19 @@ class Collection:
         found = (shard.key for shard in self.shards.values())
         return list(dict.fromkeys(key for key in found if key is not None))
 
-    def create_key(self, key: ShardKey, count: int | None, state: str) -> None:
+    def create_key(
+        self,
+        key: ShardKey,
+        count: int | None,
+        state: str,
+        factor: int = 0,
+        placement: Sequence[int] = (),
+    ) -> None:
         self._require_custom()
         if key in self.shard_keys():
             raise bad_request(f"Sharding key {key} already exists for collection {self.name}")
         for _ in range(count or self.config["params"]["shard_number"]):
-            self._add_shard(key, state)
+            self._add_shard(key, state, factor, placement)
         self.save()
 
     async def drop_key(self, key: ShardKey) -> None:
@@ -129,6 +158,8 @@ class Collection:
         for replication in list(self.replications):
             if {replication.source, replication.target} & set(dropped):
                 await replication.abort()
+        for transfer in [one for one in self.transfers if one.shard in dropped]:
+            await transfer.stop()
         for shard in dropped:
             await shard.close()
             remove_folder(shard.folder, self.temporary)
@@ -158,9 +189,9 @@ class Collection:
         else they are ``Refusal`` 503.
         """
         if selector is None:
-            if self.custom:
-                return [shard for shard in self.shards.values() if shard.readable]
             chosen = list(self.shards.values())
+            if self.custom:
+                chosen = [shard for shard in chosen if shard.readable]
         elif isinstance(selector, dict):
             chosen = self._read_fallback(selector, fallback)
         else:
@@ -202,7 +233,9 @@ class Collection:
 
     # Updates
 
-    async def update(self, changes: list[Change], *, wait: bool) -> dict[str, Any]:
+    async def update(
+        self, changes: list[Change], *, wait: bool, ordering: str = "weak"
+    ) -> dict[str, Any]:
         """Apply the changes in the order of the requests; the server's ``UpdateResult``.
 
         With ``wait`` they are applied and in the engine's log before the answer: kill -9 loses none
@@ -211,6 +244,8 @@ class Collection:
         """
         result = self.next_result(completed=wait)
         if wait:
+            # Not under the lock: who waits for a peer that is away holds up nobody else.
+            await self._reach_replicas(changes, ordering)
             async with self._order:
                 await self._apply_deferred()
                 await self._apply(changes)
@@ -243,9 +278,20 @@ class Collection:
     async def _apply_deferred(self) -> None:
         while self._deferred:
             try:
-                await self._apply(self._deferred.pop(0))
+                changes = self._deferred.pop(0)
+                await self._reach_replicas(changes, "weak")
+                await self._apply(changes)
             except Refusal as refusal:
                 log.warning("a deferred update of %s failed: %s", self.name, refusal.message)
+
+    async def _reach_replicas(self, changes: list[Change], ordering: str) -> None:
+        """Every shard can take the update; replicas that do not answer are dead from now on."""
+        if not self.peers.several:
+            return
+        factor = self.config["params"]["write_consistency_factor"]
+        for shard in dict.fromkeys(change.shard for change in changes):
+            if await shard.replicas.take_update(factor, ordering):
+                self.save()
 
     async def _apply(self, changes: list[Change]) -> None:
         for change in changes:
@@ -275,6 +321,8 @@ class Collection:
     async def close(self) -> None:
         for replication in list(self.replications):
             await replication.stop()
+        for transfer in list(self.transfers):
+            await transfer.stop()
         await self.settle()
         if self._drain is not None:
             await self._drain

@@ -13,7 +13,9 @@ _ONE = "/collections/{name}"
 
 
 async def list_collections(call: Call) -> dict[str, Any]:
-    return {"collections": [{"name": name} for name in call.node.collections]}
+    memory = call.node.peers.asked.memory
+    known = call.node.collections if memory is None else memory
+    return {"collections": [{"name": name} for name in known]}
 
 
 async def exists(call: Call) -> dict[str, bool]:
@@ -115,14 +117,14 @@ async def delete_index(call: Call) -> dict[str, Any]:
 
 ENTRIES = [
     Entry("GET", "/collections", list_collections),
-    Entry("POST", "/collections/aliases", change_aliases),
+    Entry("POST", "/collections/aliases", change_aliases, consensus=True),
     Entry("GET", "/aliases", all_aliases),
     Entry("GET", f"{_ONE}/aliases", collection_aliases),
     Entry("GET", f"{_ONE}/exists", exists),
-    Entry("PUT", _ONE, create),
-    Entry("PATCH", _ONE, update),
-    Entry("DELETE", _ONE, delete),
+    Entry("PUT", _ONE, create, consensus=True),
+    Entry("PATCH", _ONE, update, consensus=True),
+    Entry("DELETE", _ONE, delete, consensus=True),
     Entry("GET", _ONE, info),
-    Entry("PUT", f"{_ONE}/index", create_index),
-    Entry("DELETE", f"{_ONE}/index/{{field}}", delete_index),
+    Entry("PUT", f"{_ONE}/index", create_index, consensus=True),
+    Entry("DELETE", f"{_ONE}/index/{{field}}", delete_index, consensus=True),
 ]

@@ -1,12 +1,13 @@
-"""One peer: the data directory, its collections and aliases, and the periodic flush."""
+"""The data directory: its collections and aliases, the peers they lie on, the periodic flush."""
 
 import asyncio
 import fcntl
 import os
-import secrets
 import shutil
 import time
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from aeterna_cli.errors import ConflictError
 from aeterna_cli.lab.qdrant.collection import DOCUMENT, Collection
 from aeterna_cli.lab.qdrant.faults import Faults
 from aeterna_cli.lab.qdrant.files import read_document, remove_folder, write_document
+from aeterna_cli.lab.qdrant.peers import Peers
 from aeterna_cli.lab.qdrant.refusals import already_exists, bad_request, not_found, standalone
 from aeterna_cli.lab.qdrant.schemas import new_config
+from aeterna_cli.lab.qdrant.transfers import TransferRule, recover_forever
 from aeterna_cli.lab.qdrant.versions import Version
 
 FLUSH_SECONDS = 5.0
@@ -27,8 +30,15 @@ class Node:
     """Everything under one data directory; a second process on it is refused."""
 
     def __init__(
-        self, directory: Path, version: Version, *, cluster: bool = True, allow_faults: bool = False
+        self,
+        directory: Path,
+        version: Version,
+        *,
+        cluster: bool = True,
+        allow_faults: bool = False,
+        ports: Sequence[int] = (),
     ) -> None:
+        """``ports`` are those of several peers; without them there is one."""
         self.directory = directory
         self.version = version
         self.cluster = cluster
@@ -42,12 +52,14 @@ class Node:
         self._collections = directory / "collections"
         self.background: set[asyncio.Future[None]] = set()
         self._flushing: asyncio.Task[None] | None = None
+        self._recovering: asyncio.Task[None] | None = None
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = self._take_lock()
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.snapshots, self.temporary, self._collections):
             folder.mkdir(exist_ok=True)
-        self.peer_id = self._peer_id()
+        self.peers = Peers(directory / "peer.json", ports)
+        self.transfer_rule = TransferRule()
 
     def _take_lock(self) -> int:
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -60,18 +72,26 @@ class Node:
             ) from error
         return lock
 
-    def _peer_id(self) -> int:
-        """Random at first use and kept: it is what tells this deployment from another."""
-        path = self.directory / "peer.json"
-        if not path.exists():
-            write_document(path, {"peer_id": secrets.randbelow(1 << 53) + 1})
-        return int(read_document(path)["peer_id"])
+    @property
+    def peer_id(self) -> int:
+        """The peer that the request at hand was sent to."""
+        return self.peers.asked.id
+
+    def loads(self, also: Collection) -> Counter[int]:
+        """How many replicas lie on each peer, those of a collection that is being made included."""
+        collections = {id(one): one for one in (*self.collections.values(), also)}
+        return Counter(
+            number
+            for collection in collections.values()
+            for shard in collection.shards.values()
+            for number in shard.replicas.states
+        )
 
     async def start(self) -> None:
         """Open what is committed; a collection without its document was never acknowledged."""
         for folder in sorted(self._collections.iterdir()):
             if (folder / DOCUMENT).exists():
-                found = Collection.open(folder.name, folder, self.temporary)
+                found = Collection.open(folder.name, folder, self)
                 self.collections[found.name] = found
             else:
                 shutil.rmtree(folder)
@@ -79,6 +99,8 @@ class Node:
         known = read_document(path) if path.exists() else {}
         self.aliases = {name: of for name, of in known.items() if of in self.collections}
         self._flushing = asyncio.create_task(self._flush_forever())
+        if self.peers.several:
+            self._recovering = asyncio.create_task(recover_forever(self))
 
     async def _flush_forever(self) -> None:
         while True:
@@ -88,8 +110,9 @@ class Node:
 
     async def stop(self) -> None:
         """Everything acknowledged is applied and on disk, and the directory is free."""
-        if self._flushing is not None:
-            self._flushing.cancel()
+        for task in (self._flushing, self._recovering):
+            if task is not None:
+                task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
         for collection in self.collections.values():
             await collection.close()
@@ -123,7 +146,7 @@ class Node:
     def _make(self, name: str, config: dict[str, Any]) -> Collection:
         folder = self._collections / name
         remove_folder(folder, self.temporary)
-        made = Collection.create(name, folder, self.temporary, config)
+        made = Collection.create(name, folder, self, config)
         self.collections[name] = made
         return made
 

@@ -18,7 +18,7 @@ def _update(name: str) -> Handler:
         body = await call.body()
         collection = call.collection
         changes = build(collection, body, call.version)
-        return await collection.update(changes, wait=call.wait(False))
+        return await collection.update(changes, wait=call.wait(False), ordering=call.ordering)
 
     return handler
 
@@ -33,7 +33,9 @@ async def batch(call: Call) -> list[Any]:
         if name not in updates.BY_NAME:
             raise bad_format("data did not match any variant of untagged enum UpdateOperation")
         changes = updates.BY_NAME[name](collection, body, call.version)
-        results.append(await collection.update(changes, wait=call.wait(False)))
+        results.append(
+            await collection.update(changes, wait=call.wait(False), ordering=call.ordering)
+        )
     return results
 
 
@@ -93,7 +95,9 @@ async def shard_scroll(call: Call) -> dict[str, Any]:
 
 async def shard_count(call: Call) -> dict[str, int]:
     """Of this peer's shard, whatever its state."""
-    return reads.count(call.collection, [call.shard], await call.body(), call.version)
+    found = reads.count(call.collection, [call.shard], await call.body(), call.version)
+    lost = call.shard.replicas.lost.get(call.node.peer_id, 0)
+    return {"count": max(0, found["count"] - lost)}
 
 
 ENTRIES = [

@@ -4,6 +4,7 @@
   size. Nothing is compared (an open issue of the server: "Check shard compatibility on recovery").
 - A collection with custom keys that does not exist is created without keys; then no shard is
   there to recover, nothing is restored, and the answer is true.
+- The other replicas of a shard that was recovered are dead, and filled from it.
 - Shards of the collection that the snapshot does not hold keep their points and stay Partial.
 """
 
@@ -23,7 +24,8 @@ from aeterna_cli.lab.qdrant.collection import Collection
 from aeterna_cli.lab.qdrant.files import read_document, remove_folder, write_document
 from aeterna_cli.lab.qdrant.node import Node
 from aeterna_cli.lab.qdrant.refusals import Refusal, bad_input, bad_request, service_error
-from aeterna_cli.lab.qdrant.shard import ACTIVE, PARTIAL, THRIFTY, Shard, ensure_indexes
+from aeterna_cli.lab.qdrant.replicas import PARTIAL
+from aeterna_cli.lab.qdrant.shard import THRIFTY, Shard, ensure_indexes
 from aeterna_cli.stores import helpers
 
 PRIORITIES = ("no_sync", "snapshot", "replica")
@@ -31,7 +33,7 @@ _DOWNLOAD_SECONDS = 60
 
 
 def check_arguments(priority: Any, checksum: Any) -> None:
-    """``Refusal`` 400 and 422 as on the server. One peer: the priorities make no difference."""
+    """``Refusal`` 400 and 422 as on the server. Every priority is taken for ``snapshot``."""
     if priority not in (None, *PRIORITIES):
         raise bad_request(f"unknown variant `{priority}`, expected one of {', '.join(PRIORITIES)}")
     if checksum is not None and (
@@ -70,7 +72,7 @@ async def recover_shard(node: Node, collection: Collection, shard: Shard, archiv
         except Exception as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise service_error(f"failed to load the shard snapshot: {error}") from error
-        shard.state = ACTIVE
+        shard.replicas.filled()
         collection.save()
     remove_folder(before, node.temporary)
 
@@ -112,9 +114,10 @@ async def _recover_collection(node: Node, name: str, unpacked: Path) -> None:
     for option in ("vectors", "shard_number"):
         if config["params"][option] != collection.config["params"][option]:
             raise bad_input(f"Snapshot is not compatible with existing collection: {option}")
-    shards = list(collection.shards.values())
+    here = node.peer_id
+    shards = [one for one in collection.shards.values() if here in one.replicas.states]
     for shard in shards:
-        shard.state = PARTIAL
+        shard.replicas.states[here] = PARTIAL
     collection.save()
     for shard in shards:
         source = unpacked / str(shard.id)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import qdrant_edge as engine
 
 from aeterna_cli.lab.qdrant.points import PointId, id_text
-from aeterna_cli.lab.qdrant.shard import ACTIVE, ACTIVE_READ, DEAD, PARTIAL, Change, Shard
+from aeterna_cli.lab.qdrant.replicas import ACTIVE, ACTIVE_READ, DEAD, PARTIAL
+from aeterna_cli.lab.qdrant.shard import Change, Shard
 
 if TYPE_CHECKING:
     from aeterna_cli.lab.qdrant.collection import Collection
@@ -43,12 +44,12 @@ class Replication:
         collection.save()
         self._task = asyncio.create_task(self._run())
 
-    def describe(self, peer: int) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         return {
             "shard_id": self.source.id,
             "to_shard_id": self.target.id,
-            "from": peer,
-            "to": peer,
+            "from": next(iter(self.source.replicas.states)),
+            "to": next(iter(self.target.replicas.states)),
             "sync": True,
             "method": "stream_records",
             "comment": f"Transferring records ({self._done}/{self._total}), started",

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
 
-from aeterna_cli.lab.qdrant import wire
+from aeterna_cli.lab.qdrant import peer_routes, wire
 from aeterna_cli.lab.qdrant.calls import Call, Entry
 from aeterna_cli.lab.qdrant.faults import Fault
 
@@ -26,6 +26,8 @@ async def health(call: Call) -> Response:
 
 
 async def ready(call: Call) -> Response:
+    if call.node.peers.several and not peer_routes.ready(call):
+        return PlainTextResponse("some shards are not ready", 503)
     return PlainTextResponse("all shards are ready")
 
 
@@ -38,6 +40,8 @@ async def metrics(call: Call) -> Response:
     for name, collection in call.node.collections.items():
         points = sum(shard.count(exact=False) for shard in collection.shards.values())
         lines.append(f'collection_points{{id="{name}"}} {points}')
+    if call.node.peers.several:
+        lines += peer_routes.metrics(call)
     return PlainTextResponse("\n".join(lines) + "\n")
 
 
@@ -65,9 +69,11 @@ def _peers(call: Call) -> dict[str, Any]:
 
 
 async def cluster(call: Call) -> dict[str, Any]:
-    """One peer that is its own leader; consensus has nothing to wait for."""
+    """One peer is its own leader; consensus has nothing to wait for."""
     if not call.node.cluster:
         return {"status": "disabled"}
+    if call.node.peers.several:
+        return peer_routes.cluster(call)
     return {
         "status": "enabled",
         "peer_id": call.node.peer_id,
@@ -106,10 +112,13 @@ async def clear_faults(call: Call) -> bool:
 
 
 async def set_replica_state(call: Call) -> bool:
-    """Pretend that a replica is dead or partial: ``{"collection", "shard_id", "state"}``."""
+    """Pretend that a replica is dead or partial: ``{"collection", "shard_id", "state"}``.
+
+    With ``peer_id`` the one there, else every one.
+    """
     body = await call.body()
     collection = call.node.collection(body["collection"])
-    collection.shard(body["shard_id"]).set_state(body["state"])
+    collection.shard(body["shard_id"]).set_state(body["state"], body.get("peer_id"))
     collection.save()
     return True
 

@@ -13,14 +13,8 @@ import qdrant_edge as engine
 
 from aeterna_cli.lab.qdrant.points import PointId, ShardKey
 from aeterna_cli.lab.qdrant.refusals import bad_format, not_found, service_error, unavailable
+from aeterna_cli.lab.qdrant.replicas import DEAD, READABLE, STATES, Replicas
 from aeterna_cli.lab.qdrant.schemas import engine_config, engine_index
-
-ACTIVE = "Active"
-PARTIAL = "Partial"
-ACTIVE_READ = "ActiveRead"
-DEAD = "Dead"
-STATES = (ACTIVE, PARTIAL, ACTIVE_READ, DEAD)
-
 
 #: For ``edge_config.json`` of a shard that came from elsewhere: one thread instead of eight.
 THRIFTY = {"max_search_threads": 1, "payload_memory": "cold"}
@@ -49,14 +43,19 @@ def ensure_indexes(edge: engine.EdgeShard, payload_schema: dict[str, dict[str, A
 
 
 class Shard:
-    """``state`` is the replica's state on this, the only peer."""
+    """``state`` is that of its best replica, as the peer sees it that was asked."""
 
     def __init__(
-        self, number: int, key: ShardKey | None, state: str, folder: Path, edge: engine.EdgeShard
+        self,
+        number: int,
+        key: ShardKey | None,
+        replicas: Replicas,
+        folder: Path,
+        edge: engine.EdgeShard,
     ) -> None:
         self.id = number
         self.key = key
-        self.state = state
+        self.replicas = replicas
         self.folder = folder
         self.edge = edge
         self.lock = asyncio.Lock()
@@ -65,31 +64,52 @@ class Shard:
 
     @classmethod
     def create(
-        cls, number: int, key: ShardKey | None, state: str, folder: Path, parameters: dict[str, Any]
+        cls,
+        number: int,
+        key: ShardKey | None,
+        replicas: Replicas,
+        folder: Path,
+        parameters: dict[str, Any],
     ) -> "Shard":
         folder.mkdir(parents=True)
         edge = engine.EdgeShard.create(str(folder), engine_config(parameters))
-        return cls(number, key, state, folder, edge)
+        return cls(number, key, replicas, folder, edge)
 
     @classmethod
-    def open(cls, number: int, key: ShardKey | None, state: str, folder: Path) -> "Shard":
-        return cls(number, key, state, folder, _open(folder))
+    def open(cls, number: int, key: ShardKey | None, replicas: Replicas, folder: Path) -> "Shard":
+        return cls(number, key, replicas, folder, _open(folder))
+
+    @property
+    def state(self) -> str:
+        return self.replicas.best
+
+    @state.setter
+    def state(self, state: str) -> None:
+        self.replicas.set_all(state)
 
     @property
     def readable(self) -> bool:
-        return self.state in (ACTIVE, ACTIVE_READ)
+        return self.state in READABLE
 
-    def set_state(self, state: str) -> None:
+    def set_state(self, state: str, peer: int | None = None) -> None:
+        """Of the replica on ``peer``, or of every one."""
         if state not in STATES:
             raise bad_format(f"unknown replica state {state}")
-        self.state = state
+        if peer is None:
+            self.state = state
+        elif peer in self.replicas.states:
+            self.replicas.states[peer] = state
+        else:
+            raise not_found(f"replica of shard {self.id} on peer {peer}")
 
     def require_readable(self) -> None:
-        if not self.readable:
+        if self.replicas.peers.several:
+            self.replicas.check_read()
+        elif not self.readable:
             raise unavailable(f"shard {self.id} has no active replica")
 
     def require_writable(self) -> None:
-        if self.state == DEAD:
+        if self.state == DEAD and not self.replicas.peers.several:
             raise service_error(f"The replica set for shard {self.id} has no active replica")
 
     def require_active_write(self) -> None:

@@ -2,18 +2,21 @@
 
 from typing import Any
 
+from aeterna_cli.lab.qdrant import peer_routes, transfers
 from aeterna_cli.lab.qdrant.calls import Call, Entry
 from aeterna_cli.lab.qdrant.collection import Collection, key_list
 from aeterna_cli.lab.qdrant.filters import filter_of
 from aeterna_cli.lab.qdrant.refusals import bad_format, bad_request, not_found
+from aeterna_cli.lab.qdrant.replicas import ACTIVE, PARTIAL
 from aeterna_cli.lab.qdrant.replication import Replication
-from aeterna_cli.lab.qdrant.shard import ACTIVE, PARTIAL
 
 _SHARDS = "/collections/{name}/shards"
 
 
 async def cluster(call: Call) -> dict[str, Any]:
     collection, peer = call.collection, call.node.peer_id
+    if call.node.peers.several:
+        return peer_routes.collection_cluster(call, collection)
     local = []
     for shard in collection.shards.values():
         entry: dict[str, Any] = {"shard_id": shard.id}
@@ -25,7 +28,7 @@ async def cluster(call: Call) -> dict[str, Any]:
         "shard_count": len(local),
         "local_shards": local,
         "remote_shards": [],
-        "shard_transfers": [one.describe(peer) for one in collection.replications],
+        "shard_transfers": [one.describe() for one in collection.replications],
     }
 
 
@@ -45,13 +48,13 @@ def _create_key(call: Call, collection: Collection, body: dict[str, Any]) -> boo
         state = body.get("initial_state") or ACTIVE
     if state not in (ACTIVE, PARTIAL):
         raise bad_request(f"Initial state cannot be {state}, only Active or Partial are allowed")
-    placement = body.get("placement")
-    if placement and set(placement) != {call.node.peer_id}:
+    placement = body.get("placement") or []
+    if set(placement) - set(call.node.peers.members):
         raise bad_request(f"Placement peers {placement} are not in the cluster")
     count = body.get("shards_number")
     if count is not None and (not isinstance(count, int) or count < 1):
         raise bad_format("shards_number: expected a nonzero u32")
-    collection.create_key(key, count, state)
+    collection.create_key(key, count, state, body.get("replication_factor") or 0, placement)
     return True
 
 
@@ -63,7 +66,7 @@ async def delete_key(call: Call) -> bool:
 
 
 async def change_cluster(call: Call) -> bool:
-    """The operations that one peer can do; a move to another peer has nowhere to go."""
+    """One peer has no other that a shard could move to: then those operations are unknown."""
     call.require_cluster()
     body, collection = await call.body(), call.collection
     if "create_sharding_key" in body:
@@ -75,6 +78,10 @@ async def change_cluster(call: Call) -> bool:
         return _replicate(call, collection, body["replicate_points"])
     if "abort_transfer" in body:
         return await _abort(collection, body["abort_transfer"])
+    if call.node.peers.several and len(body) == 1:
+        ((name, arguments),) = body.items()
+        if name in _BETWEEN_PEERS and isinstance(arguments, dict):
+            return await _between_peers(collection, name, arguments)
     raise bad_format("data did not match any variant of untagged enum ClusterOperations")
 
 
@@ -98,13 +105,34 @@ async def _abort(collection: Collection, body: dict[str, Any]) -> bool:
         if (body["shard_id"], body.get("to_shard_id")) == known:
             await replication.abort()
             return True
+    if collection.peers.several:
+        await transfers.running(collection, body).abort()
+        return True
     raise not_found("Shard transfer does not exist")
+
+
+_BETWEEN_PEERS = ("move_shard", "replicate_shard", "drop_replica", "restart_transfer")
+
+
+async def _between_peers(collection: Collection, name: str, body: dict[str, Any]) -> bool:
+    """True is only that consensus has taken note: what comes of it is told by the states."""
+    if name == "drop_replica":
+        transfers.drop_replica(collection, body)
+        await transfers.end_transfers_of(collection, body["peer_id"])
+    elif name == "restart_transfer":
+        found = transfers.running(collection, body)
+        if body.get("method") not in transfers.METHODS:
+            raise bad_format("missing field `method`")
+        found.restart(body["method"])
+    else:
+        transfers.start(collection, body, sync=name == "replicate_shard")
+    return True
 
 
 ENTRIES = [
     Entry("GET", "/collections/{name}/cluster", cluster),
-    Entry("POST", "/collections/{name}/cluster", change_cluster),
+    Entry("POST", "/collections/{name}/cluster", change_cluster, consensus=True),
     Entry("GET", _SHARDS, list_keys, "list_shard_keys"),
-    Entry("PUT", _SHARDS, create_key),
-    Entry("POST", f"{_SHARDS}/delete", delete_key),
+    Entry("PUT", _SHARDS, create_key, consensus=True),
+    Entry("POST", f"{_SHARDS}/delete", delete_key, consensus=True),
 ]

@@ -71,7 +71,7 @@ async def pack_shard(
         state = {
             "is_local": True,
             "this_peer_id": node.peer_id,
-            "peers": {str(node.peer_id): shard.state},
+            "peers": {str(n): state for n, state in shard.replicas.states.items()},
         }
         (shard.folder / "replica_state.json").write_bytes(wire.dumps(state))
         kind = wire.dumps({"type": "ReplicaSet"})
@@ -92,13 +92,14 @@ async def make_shard_snapshot(node: Node, collection: Collection, shard: Shard) 
 
 
 async def make_collection_snapshot(node: Node, collection: Collection) -> dict[str, Any]:
-    """All shards, the configuration, the indexes and the key mapping; never the aliases."""
+    """The peer's shards, the configuration, the indexes and the key mapping; never the aliases."""
     beside = temporary_file(node)
     contents = node.temporary / f"{uuid.uuid4()}"
     contents.mkdir()
     names = _write_description(node, collection, contents)
     await asyncio.to_thread(run_tar, "-C", str(contents), "-cf", str(beside), *names)
-    for shard in list(collection.shards.values()):
+    local = [one for one in collection.shards.values() if node.peer_id in one.replicas.states]
+    for shard in local:
         await pack_shard(node, shard, beside, f"{shard.id}/", append=True)
     name = f"{collection.name}-{node.peer_id}-{_stamp()}{SUFFIX}"
     return await asyncio.to_thread(

@@ -20,6 +20,7 @@ FIRST = {
     "update_queue": (1, 17, 0),
     "cluster_telemetry": (1, 17, 0),
     "recover_from_snapshot_folder_only": (1, 17, 1),
+    "snapshot_transfer": (1, 18, 0),
     "slice_filter": (1, 19, 0),
 }
 LAST = {"point_search": (1, 18, 99)}

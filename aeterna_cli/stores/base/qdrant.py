@@ -55,7 +55,7 @@ class ShardReplica:
 
 @dataclass(frozen=True)
 class ShardDescription:
-    """One shard. ``local``: the peer that was asked holds a replica and can give a snapshot."""
+    """One shard. ``local``: a peer whose address is known has a replica and gives a snapshot."""
 
     id: int
     key: ShardKey | None

@@ -55,7 +55,7 @@ def manifest_of(backup: "RunningBackup") -> Manifest:
         recovery_point=_recovery_point(backup),
         digests=_digests(backup),
         orphans={"rules": backup.orphans},
-        left_out=(*left, *NEVER_CAPTURED),
+        left_out=(*left, *backup.elsewhere, *NEVER_CAPTURED),
         degraded=tuple(_degraded(backup)),
     )
 
@@ -209,7 +209,7 @@ def _collections(backup: "RunningBackup") -> dict[str, Any]:
 
 def _degraded(backup: "RunningBackup") -> list[str]:
     """What makes this less than one recovery point; every restore shows it."""
-    found = []
+    found = [f"not in it: {one.what}" for one in backup.elsewhere]
     if backup.redis is not None and backup.redis[0].method == "logical":
         found.append("redis was read key by key: not a point in time")
     if backup.qdrant is not None and backup.qdrant[0].logical:

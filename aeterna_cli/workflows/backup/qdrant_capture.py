@@ -102,7 +102,7 @@ def _snapshots(
         raise RefusedError(
             "shards_elsewhere",
             f"shards {missing} of {description.name} lie on other peers only",
-            hint="the peer in qdrant.url must hold a replica of every shard",
+            hint="name the address of every peer in qdrant.peers",
         )
     images = []
     for shard in description.shards:

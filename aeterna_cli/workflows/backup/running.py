@@ -17,7 +17,7 @@ from aeterna_cli.errors import FailedError
 from aeterna_cli.operations.step_run import StepRun
 from aeterna_cli.repository import layout
 from aeterna_cli.repository.blobs import seal
-from aeterna_cli.repository.manifest import Manifest, commit
+from aeterna_cli.repository.manifest import LeftOut, Manifest, commit
 from aeterna_cli.repository.wal_sink import ChunkSink
 from aeterna_cli.stores.base.postgres import BaseBackupResult
 from aeterna_cli.workflows.backup.base_volumes import BaseBackupVolumes
@@ -66,6 +66,7 @@ class RunningBackup:
         self.point: PostgresPoint | None = None
         self.point_time: datetime = self.begun
         self.postgres_digests: dict[str, Any] = {}
+        self.elsewhere: tuple[LeftOut, ...] = ()
         self.orphans: list[dict[str, Any]] = []
         self.orphan_lists: list[VolumeRecord] = []
         self.wal: WalCapture | None = None
@@ -193,7 +194,9 @@ class RunningBackup:
 
     def _mark_postgres(self, run: StepRun) -> None:
         from aeterna_cli.stores.postgres_snapshot import exact_snapshot
+        from aeterna_cli.workflows.backup.elsewhere import points_elsewhere
 
+        self.elsewhere = points_elsewhere(self.place)
         with exact_snapshot(self.place.profile.postgres) as snapshot:
             self.point = mark(self.place.postgres, snapshot, self.backup_id, self.ctx.clock)
             self.point_time = self.point.time

@@ -23,6 +23,7 @@ from aeterna_cli.repository.manifest import (
 )
 from aeterna_cli.workflows.backup import tenant_keys, tenant_objects, tenant_points, tenant_rows
 from aeterna_cli.workflows.backup.begin import begin
+from aeterna_cli.workflows.backup.elsewhere import points_elsewhere
 from aeterna_cli.workflows.backup.preflight import Preflight
 from aeterna_cli.workflows.backup.recovery_point import position_text
 from aeterna_cli.workflows.scratch import scratch
@@ -115,6 +116,8 @@ class RunningTenantBackup:
             [f"the collection {name}" for name in selections.doubtful],
             "its name may mean this tenant or another",
         )
+        for one in points_elsewhere(self.place, self.whereabouts.tenant.id):
+            self._doubt([one.what], one.why)
         for name in selections.unclassified:
             self._unknown(f"the collection {name}", "points", self.whereabouts.mentioned(name))
         return {"points": self._digests[POINTS]["count"]}

@@ -17,14 +17,20 @@ def here() -> Lab:
     return Lab(lab_directory())
 
 
-def run(ctx: Context, without: Sequence[str]) -> Result:
+def run(ctx: Context, without: Sequence[str], *, ha: bool) -> Result:
     """Every wanted part answers when this returns; what runs already is adopted."""
     left_out = {names.canonical(part) for part in without}
-    wanted = [part for part in names.PARTS if part not in left_out]
+    lab = here()
+    topology = "ha" if ha else lab.topology
+    wanted = [part for part in names.PARTS_OF[topology] if part not in left_out]
     if not wanted:
         raise UsageError("lab_without_parts", "nothing is left to start")
-    lab = here()
-    lab.up(wanted if left_out else None, said(ctx), stopped=lambda: ctx.stop.requested)
+    lab.up(
+        wanted if left_out else None,
+        said(ctx),
+        topology=topology,
+        stopped=lambda: ctx.stop.requested,
+    )
     return result(lab)
 
 

@@ -37,6 +37,8 @@ def _kinds() -> Mapping[str, Resume]:
         "restore.run.tenant": _restore_tenant,
         "backup.prune": _prune,
         "dr-drill.run": _drill,
+        "failover.switchover": _failover,
+        "failover.run": _failover,
     }
 
 
@@ -65,3 +67,9 @@ def _drill(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
     from aeterna_cli.workflows.dr_drill import run
 
     return run.rolled_back(ctx, operation, first)
+
+
+def _failover(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
+    from aeterna_cli.workflows.failover import switching
+
+    return switching.resumed(ctx, operation, first)

@@ -162,7 +162,7 @@ class TenantSteps:
         """What is surplus is deleted (mode replace): no collection may hide some of it."""
         if self._mode == "replace" and POINTS in self.opened.parts:
             described = self._place.qdrant_tenants().outlines()
-            require_collections_classified(self.opened.whereabouts.mapped(self._place, described))
+            require_collections_classified(self.opened.whereabouts.mapped(described))
 
     # -- parts
 

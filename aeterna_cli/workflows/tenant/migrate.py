@@ -95,7 +95,7 @@ def run(ctx: Context, asked: MigrateOptions) -> Result:
             outcome = execute(plan, ctx.run_environment())
         except AeternaError as error:
             for one in holder:
-                quietly(one)
+                quietly(one, error)
                 told(error, tenant, one)
             raise
         return result(_SCHEMA, holder[0], operation=outcome.operation)
@@ -127,7 +127,13 @@ def _begin(
         going_on = TenantMove(ctx, tenant, known)
         refuse_other_target(going_on, asked.shard)
         facts = {"move": known.id, "target": dict(known.target), "wait": asked.wait}
-        return lambda _: TenantMove(ctx, tenant, store.unfinished(tenant.id) or known), facts
+
+        def again(_write: bool) -> TenantMove:
+            found = store.unfinished(tenant.id) or known
+            paced = {**found.checkpoint, "share": asked.share}  # written down with the next note
+            return TenantMove(ctx, tenant, replace(found, checkpoint=paced))
+
+        return again, facts
     record, facts = _new(ctx, tenant, asked)
 
     def begin(write: bool) -> TenantMove:

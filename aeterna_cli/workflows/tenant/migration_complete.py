@@ -82,7 +82,7 @@ def delete_source(move: TenantMove, run: StepRun) -> dict[str, Any]:
     removed = int(move.record.checkpoint.get("removed", 0))
 
     def on_batch(count: int) -> None:
-        move.ctx.out.progress("deleted", removed + count, None)
+        move.ctx.out.progress("deleting", removed + count, None, "points")
         run.safe_point()
 
     count = move.mover.remove("source", on_batch)

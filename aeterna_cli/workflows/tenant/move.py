@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from aeterna_cli.context import Context
 from aeterna_cli.errors import AeternaError, RefusedError, TransientError
+from aeterna_cli.operations.run import lease_is_lost
 from aeterna_cli.stores.backoff import Backoff
 from aeterna_cli.stores.base.mover import Pace, Strategy
 from aeterna_cli.stores.base.moves import MoveRecord
@@ -26,8 +27,8 @@ _HASTY = Backoff(attempts=1)
 
 
 def _gentle(share: float) -> Pace:
-    """Small bites as well as rests: a server works on one request of ours no longer than needed."""
-    return Pace(page=64, scan_page=512, share=share)
+    """Small bites as well as rests: who waits behind a request of ours waits milliseconds."""
+    return Pace(page=16, scan_page=128, share=share)
 
 
 def store_of(ctx: Context) -> PostgresMoves:
@@ -272,7 +273,12 @@ def unfinished(ctx: Context, tenant: TenantIdentity) -> TenantMove:
     return TenantMove(ctx, tenant, record)
 
 
-def quietly(move: TenantMove) -> None:
-    """Let writers go where that is possible; what failed before is what is raised."""
+def quietly(move: TenantMove, failed: BaseException) -> None:
+    """Let writers go where that is possible; what failed before is what is raised.
+
+    After a lost lease they may be held by whoever has it now: hands off.
+    """
+    if lease_is_lost(failed):
+        return
     with suppress(AeternaError):
         move.let_go()

@@ -70,7 +70,7 @@ def cut_over_by_server(move: TenantMove, safe_point: Callable[[], None]) -> dict
     transfer.start()
 
     def look(text: str) -> None:
-        move.ctx.out.progress(text, 0, None)
+        move.ctx.out.progress(text, round(monotonic() - began), None, "seconds")
         safe_point()
 
     transfer.wait(look, _SECONDS)

@@ -13,7 +13,7 @@ from typing import Any
 
 from aeterna_cli.errors import ConflictError, TransientError
 from aeterna_cli.operations.kill_points import kill_point
-from aeterna_cli.stores.base.mover import Delta, Round
+from aeterna_cli.stores.base.mover import Delta
 from aeterna_cli.stores.base.placement import Placement, PlacementState
 from aeterna_cli.stores.qdrant_mover import QdrantMover
 from aeterna_cli.stores.qdrant_mover_rounds import never_settles
@@ -74,6 +74,7 @@ class Cutover:
         self._mover = move.mover.swapped() if back else move.mover
         hasty = move.hasty(self.limit)
         self._hasty: QdrantMover = hasty.swapped() if back else hasty
+        self._mending = 0.0  # seconds that a look at all ids takes, while writers wait
 
     def run(self, safe_point: Callable[[], None]) -> Switched:
         """The going place serves when this returns.
@@ -84,13 +85,13 @@ class Cutover:
         missed: list[str] = []
         for number in range(1, ATTEMPTS + 1):
             safe_point()
-            last, since, predicted = self._rehearsed()
+            since, predicted = self._rehearsed()
             if predicted > _HOPELESS * self.limit:
                 missed.append(f"{predicted:.3f} s of hold predicted, {self.limit:g} s allowed")
                 continue
             safe_point()
             try:
-                hold, delta, placement = self._attempt(since, last)
+                hold, delta, placement = self._attempt(since)
             except _Missed as reason:
                 missed.append(str(reason))
                 continue
@@ -109,19 +110,23 @@ class Cutover:
             details={"missed": missed},
         )
 
-    def _rehearsed(self) -> tuple[Round, float, float]:
-        """A round and a look at what was written since, with nobody waiting: the round, the moment
-        from which on a hold must look, and how long it will take."""
+    def _rehearsed(self) -> tuple[float, float]:
+        """A round and a look at what was written since, with nobody waiting: the moment from which
+        on a hold must look, and how long it will take."""
         last = self._mover.round()
         if last.ahead:
             raise never_settles(1, last)
         skew = self._skew(last.started)
         looked = time()
-        predicted = self._predicted(last, self._mover.delta(last.started - skew))
+        rehearsal = self._mover.delta(last.started - skew)
         self._hasty.source.prime(self._mover.source)
         self._hasty.target.prime(self._mover.target)
+        self._mending = last.seconds if self._dual else self._hasty.sweep().seconds
+        predicted = rehearsal.seconds
+        if not (self._dual or rehearsal.equal):  # of deletions only a look at all ids tells
+            predicted += self._mending
         self._move.note(prediction=predicted)
-        return last, looked - skew, predicted
+        return looked - skew, predicted
 
     def _skew(self, started: float) -> float:
         """Wide where that costs nothing."""
@@ -135,11 +140,7 @@ class Cutover:
         condition = written_since(end.time_sample, started - _WIDE_SKEW)
         return _WIDE_SKEW if end.count([condition]) <= _CHEAP else _SKEW
 
-    def _predicted(self, last: Round, rehearsal: Delta) -> float:
-        """Without second writes a deletion is only found by a whole round."""
-        return rehearsal.seconds + (0.0 if self._dual or rehearsal.equal else last.seconds)
-
-    def _attempt(self, since: float, last: Round) -> tuple[float, Delta, Placement]:
+    def _attempt(self, since: float) -> tuple[float, Delta, Placement]:
         """``_Missed`` with the row as it was before; so is it after any other error."""
         before = self._move.present_placement()
         began = monotonic()
@@ -150,7 +151,7 @@ class Cutover:
         change = monotonic() - began  # a commit; the one that switches will take as long
         try:
             kill_point("move:held")
-            delta = self._settled(held, since, last, began)
+            delta = self._settled(held, since, began)
             rest = self._rest(began, "counting", change)
             kill_point("move:settled")
             state: PlacementState = "dual" if self._dual else "serving"
@@ -187,7 +188,7 @@ class Cutover:
             tell=False,
         )
 
-    def _settled(self, held: Placement, since: float, last: Round, began: float) -> Delta:
+    def _settled(self, held: Placement, since: float, began: float) -> Delta:
         """Both ends are equal, and nobody writes."""
         if self._dual and not self._move.acknowledged(held.epoch, self._rest(began, "holding")):
             raise _Missed("instances of the application did not say in time that they hold")
@@ -195,13 +196,13 @@ class Cutover:
         delta = self._hasty.delta(since)
         if delta.equal:
             return delta
-        if last.seconds * 1.2 > self._rest(began, "mending"):
+        if self._mending * 1.2 > self._rest(began, "mending"):
             raise _Missed(
-                f"the ends count {delta.source:,} and {delta.target:,} points, and a whole round"
-                " does not fit into what is left"
+                f"the ends count {delta.source:,} and {delta.target:,} points, and a look at all"
+                f" ids ({self._mending:.2f} s) does not fit into what is left"
             )
-        self._hasty.round()
-        self._rest(began, "a round")
+        self._hasty.sweep()
+        self._rest(began, "a look at all ids")
         again = self._hasty.delta(since)
         if not again.equal:
             raise _Missed(f"the ends still count {again.source:,} and {again.target:,} points")

@@ -12,6 +12,7 @@ from time import monotonic
 
 from aeterna_cli.errors import AeternaError, FailedError
 from aeterna_cli.operations.kill_points import kill_point
+from aeterna_cli.operations.run import lease_is_lost
 from aeterna_cli.workflows.tenant.move import TenantMove
 from aeterna_cli.workflows.tenant.move_cutover import Switched
 from aeterna_cli.workflows.tenant.move_hooks import run_hook
@@ -48,10 +49,13 @@ class Maintenance:
             last = self._mover.round()
             self._same_number()
             kill_point("move:settled")
+            safe_point()
             move.note(checkpoint={"switching": True})
-        except BaseException:
-            with suppress(AeternaError):  # what failed first is what is raised
-                self._release()
+        except BaseException as error:
+            # After a lost lease writers may be held by whoever has it now: hands off.
+            if not lease_is_lost(error):
+                with suppress(AeternaError):  # what failed first is what is raised
+                    self._release()
             raise
         epoch = self._switch()
         hold = monotonic() - began

@@ -74,7 +74,7 @@ def steer(
         return result(schema, held.move, operation=outcome.operation)
     except AeternaError as error:
         if held.opened is not None:
-            quietly(held.opened)
+            quietly(held.opened, error)
         told(error, tenant, held.opened or seen)
         raise
     finally:

@@ -75,7 +75,7 @@ class MoveSteps:
 
         def on_page(done: Copied) -> None:
             nonlocal noted
-            move.ctx.out.progress("points", before + done.items, total)
+            move.ctx.out.progress("copying", before + done.items, total, "points")
             if done.done or monotonic() - noted >= _NOTE_SECONDS:
                 noted = monotonic()
                 seconds = spent + noted - began

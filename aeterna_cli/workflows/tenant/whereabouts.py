@@ -31,12 +31,15 @@ _NOBODY = TenantIdentity("", "", "", "", None)
 @dataclass(frozen=True)
 class Whereabouts:
     """``everyone`` are all tenants of the same moment: whose a key or a collection is can only be
-    told by knowing them all."""
+    told by knowing them all. ``shards`` are the collections of the profile's own Qdrant server that
+    registered shards lie in: several tenants may be there, with an index on ``tenant_id`` or not.
+    """
 
     tenant: TenantIdentity
     everyone: tuple[TenantIdentity, ...]
     map: DataMap
     rules: Rules
+    shards: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> KeyMap:
@@ -53,13 +56,12 @@ class Whereabouts:
 
     def collections(self, described: Sequence[CollectionDescription]) -> CollectionMap:
         known = [one for one in described if one.name != OPS_COLLECTION]
-        return collections_of(known, self.rules, self.everyone)
+        return collections_of(known, self.rules, self.everyone, self.shards)
 
-    def mapped(self, place: Deployment, described: Sequence[CollectionDescription]) -> DataMap:
+    def mapped(self, described: Sequence[CollectionDescription]) -> DataMap:
         """The map with the collections of the profile's own Qdrant server in it, those that shards
         lie in among them."""
-        shards = registered(place).get("", ())
-        found = collections_of(described, self.rules, self.everyone, shards)
+        found = collections_of(described, self.rules, self.everyone, self.shards)
         return replace(self.map, collections={"": found})
 
     def selections(self, described: Sequence[CollectionDescription]) -> "Selections":
@@ -110,7 +112,8 @@ def find(place: Deployment, text: str, settings: PostgresSettings | None = None)
 def everyone(place: Deployment, settings: PostgresSettings | None = None) -> Whereabouts:
     """All tenants of a server, none of them chosen yet; errors as of ``tenants_of``."""
     map_ = build(place, settings)
-    return Whereabouts(_NOBODY, tenants_of(place, map_, settings), map_, rules_of(place))
+    shards = frozenset(registered(place).get("", ()))
+    return Whereabouts(_NOBODY, tenants_of(place, map_, settings), map_, rules_of(place), shards)
 
 
 def placed_at(place: Deployment, tenant: TenantIdentity) -> PointsPlace | None:

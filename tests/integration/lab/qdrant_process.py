@@ -82,7 +82,10 @@ class Server:
 
     def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
         """The answer's ``result``, or the error's text when another status is expected."""
-        answer = self.http.request(method, path, json=body)
+        return self._result(self.http.request(method, path, json=body), status)
+
+    @staticmethod
+    def _result(answer: httpx.Response, status: int) -> Any:
         assert answer.status_code == status, f"{answer.status_code}: {answer.text}"
         document = answer.json() if answer.text else {}
         return document["status"]["error"] if status >= 400 else document.get("result")

@@ -94,7 +94,7 @@ def test_the_tenant_gets_a_key_of_its_own_while_the_application_writes(
             while not over.is_set():
                 number += 1
                 body = {
-                    "points": [moving.point(number, 1), moving.point(number - 1990, 2)],
+                    "points": [moving.point(number, 1), moving.point(number % 200, 2)],
                     "shard_key": {"target": KEYS[1], "fallback": KEYS[0]},
                 }
                 path = f"/collections/{SOURCE}/points?wait=true"

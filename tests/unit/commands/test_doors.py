@@ -20,17 +20,22 @@ DESTROY = {"--confirm", "--break-glass"}
 READING = {
     "backup list", "backup show", "backup verify", "backup wal status", "config show",
     "config test", "datamap check", "datamap show", "doctor", "dr-drill history", "dr-drill list",
-    "dr-drill report", "lab env", "lab status",
-    "operation list", "operation show", "restore plan", "restore verify", "shard list",
+    "dr-drill report", "failover status", "lab env",
+    "lab status", "operation list", "operation show", "restore plan", "restore verify",
+    "shard list",
     "tenant classify", "tenant list", "tenant migration status", "tenant show",
 }  # fmt: skip
 CHANGING = {
-    "backup create", "backup prune", "config pin", "operation abort", "repository init",
+    "backup create", "backup prune", "config pin", "failover switchover", "operation abort",
+    "repository init",
     "lab reset", "shard add", "shard drain", "shard remove", "tenant migrate",
     "tenant migration cancel", "tenant migration cutover", "tenant migration rollback",
     "tenant migration verify",
 }  # fmt: skip
-DESTROYING = {"dr-drill run", "operation resume", "restore run", "tenant migration complete"}
+DESTROYING = {
+    "dr-drill run", "failover run", "operation resume", "restore run",
+    "tenant migration complete",
+}  # fmt: skip
 #: makes something new or serves, asks nothing and overwrites nothing
 MAKING = {
     "backup wal receive",

@@ -13,6 +13,7 @@ from aeterna_cli.lab.valkey import client
 from aeterna_cli.stores.redis_privileges import PASSWORD_HASH, password_hash
 from tests.integration.deployment import Practice, practise
 from tests.integration.workflows.shard.sharding import LARGE, sharding
+from tests.integration.workflows.tenant_lab import look
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +34,11 @@ class Narrow:
 
 @contextmanager
 def narrow(
-    practice: Practice, folder: Path, patch: pytest.MonkeyPatch, purpose: str
+    practice: Practice,
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    purpose: str,
+    **more: dict[str, Any],
 ) -> Iterator[Narrow]:
     """A deployment whose users have what is printed, and no more."""
     password = folder / "password"
@@ -41,7 +46,8 @@ def narrow(
     password.chmod(0o600)
     before = "restore_" if purpose == "tenant-restore" else ""
     sections: dict[str, Any] = {
-        "postgres": {f"{before}user": "narrow tenant", f"{before}password_file": str(password)}
+        "postgres": {f"{before}user": "narrow tenant", f"{before}password_file": str(password)},
+        **more,
     }
     if purpose == "read":
         sections["redis"] = {"user": "aeterna_read", "password_file": str(password)}
@@ -147,3 +153,32 @@ def test_who_may_move_keeps_shards_and_placements(
         rights = "SELECT has_table_privilege(%s, 'tenants', 'UPDATE')"
         with practice.sql() as server:
             assert server.execute(rights, ("narrow tenant",)).fetchone() == (False,)
+
+
+def test_who_may_move_moves_a_tenant_there_and_back(
+    practice: Practice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = ["sh", "-c", "exit 0"]
+    contract = {"contract": "maintenance", "hold": program, "switch": program, "release": program}
+    before = look(practice, "large-corp")
+    with (
+        monkeypatch.context() as patch,
+        narrow(practice, tmp_path, patch, "move", application=contract) as made,
+        sharding(made.practice) as shards,
+    ):
+        made.sql(made.printed["postgres"])
+        config = shards.qdrant("GET", f"/collections/{LARGE}")["config"]["params"]
+        shards.qdrant("PUT", "/collections/elsewhere", {"vectors": config["vectors"]})
+        shards.cli("add", "large", "--collection", LARGE, "--yes")
+        shards.cli("add", "elsewhere", "--collection", "elsewhere", "--yes")
+        moving = ("--tenant-id", "large-corp", "--yes")
+        words = ("tenant", "migrate", *moving, "--to-shard", "elsewhere", "--from", LARGE, "--wait")
+        made.sql(f"REVOKE ALL ON SCHEMA aeterna_ops FROM {ROLE}")
+        refused = made.practice.cli(*words)
+        assert (refused.code, refused.error["code"]) == (6, "missing_privilege")
+        made.sql(made.printed["postgres"])
+        assert made.practice.cli.ok(*words).data["served_by"] == "elsewhere"
+        done = made.practice.cli.ok("tenant", "migration", "rollback", *moving).data
+        assert (done["phase"], done["served_by"]) == ("rolled-back", "large")
+        made.sql("DROP TABLE aeterna_ops.tenant_move")
+    assert look(practice, "large-corp") == before

@@ -1,5 +1,6 @@
 """A tenant of the test's own on a Qdrant of the test's own, an application, and its moves."""
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -134,6 +135,16 @@ class Moves:
         places = [PointsPlace(name, name) for name in emptied]
         strict = Strictness(exclusive={self.tenant}, emptied={self.tenant: places})
         return workload.verdict(strict).tenant(self.tenant)
+
+
+def programs(where: Path) -> dict[str, tuple[str, ...]]:
+    """Hold, switch and release for the workload whose folder the file ``where`` names."""
+
+    def program(verb: str) -> tuple[str, ...]:
+        script = f'exec {sys.executable} -m aeterna_cli.lab.workload.hold {verb} "$(cat {where})"'
+        return ("sh", "-c", script)
+
+    return {verb: program(verb) for verb in ("hold", "switch", "release")}
 
 
 def until(found: Callable[[], bool]) -> None:

@@ -1,13 +1,12 @@
 """``tenant migrate``: moved while the application writes, by each of the three contracts."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.integration.lab.workload.ground import written
 from tests.integration.workflows.tenant.conftest import Begin
-from tests.integration.workflows.tenant.moves import SLUG, SOURCE, TARGET
+from tests.integration.workflows.tenant.moves import SLUG, SOURCE, TARGET, programs
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -62,13 +61,8 @@ def test_reread_holds_writes_for_the_last_round_and_keeps_nothing_in_two_places(
 
 
 def test_maintenance_predicts_holds_switches_and_lets_go(begin: Begin, tmp_path: Path) -> None:
-    def hook(verb: str) -> tuple[str, ...]:
-        script = f'exec {sys.executable} -m aeterna_cli.lab.workload.hold {verb} "$(cat {where})"'
-        return ("sh", "-c", script)
-
     where = tmp_path / "where"
-    hooks = {verb: hook(verb) for verb in ("hold", "switch", "release")}
-    with begin("maintenance", **hooks) as move, move.workload() as workload:
+    with begin("maintenance", **programs(where)) as move, move.workload() as workload:
         where.write_text(str(workload.folder))
         workload.prepare(300)
         workload.start()
