@@ -132,14 +132,15 @@ class Experiment:
             if isinstance(step, Pause):
                 self._stepping.pause(step)
                 continue
-            begun = time.monotonic()
-            if self._fault is None and is_fault(step):
+            begun, first_fault = time.monotonic(), self._fault is None and is_fault(step)
+            if first_fault:
                 self._fault = begun
+                self._around.fault_began = None
             elif self._decided is None and self._fault is not None and is_recovery(step):
                 self._decided = begun
             passed = self._stepping.action("method", step, self._ctx.stop)
-            if self._around.declared_lost is not None and step.action == "loss.declare":
-                self._fault = self._around.declared_lost
+            if first_fault:
+                self._fault = self._around.fault_began or begun
             if is_recovery(step):
                 self._acted = time.monotonic()
             if not passed:

@@ -201,6 +201,8 @@ def _phases(
     recovering action of the method. Action: to its end, or to the first acknowledgement where the
     cluster helps itself. Verification: from there until the steady state held."""
     fault = moments.fault
+    if fault is not None and gap is not None:
+        fault = max(fault, gap.begin)  # of several faults, this store's own
     failures = [e.mono for e in history.events if e.kind in "EN" and fault and e.mono >= fault]
     if fault is None:
         return dict.fromkeys(("detection", "decision", "action", "verification"))

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 
 from aeterna_cli.errors import RefusedError
 from aeterna_cli.settings import Profile
-from aeterna_cli.workflows.dr_drill.providers import used
-from aeterna_cli.workflows.dr_drill.scenario import Need, Scenario
+from aeterna_cli.workflows.dr_drill.lab_faults import KINDS
+from aeterna_cli.workflows.dr_drill.provide_lab import Fault
+from aeterna_cli.workflows.dr_drill.providers import bind, used
+from aeterna_cli.workflows.dr_drill.scenario import Action, Need, Scenario
 
 
 def reasons(scenario: Scenario, profile: Profile) -> tuple[str, ...]:
@@ -17,8 +19,18 @@ def reasons(scenario: Scenario, profile: Profile) -> tuple[str, ...]:
         why = _CHECKS[need](profile)
         if why:
             found.append(f"needs {need}: {why}")
+    found += [
+        f"lab.fault {one}: the labs of this version know {', '.join(KINDS)}"
+        for one in sorted(_fault_kinds(scenario) - set(KINDS))
+    ]
     found += [f"{name}: {one.missing}" for name, one in providers if one.missing]
     return tuple(found)
+
+
+def _fault_kinds(scenario: Scenario) -> set[str]:
+    steps = [step for step in (*scenario.method, *scenario.rollbacks) if isinstance(step, Action)]
+    bound = [bind(step).arguments for step in steps if step.action == "lab.fault"]
+    return {one.kind for one in bound if isinstance(one, Fault)}
 
 
 def refuse(name: str, scenario: Scenario, profile: Profile) -> None:

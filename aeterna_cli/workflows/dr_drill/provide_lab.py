@@ -1,5 +1,6 @@
 """Faults in a lab's servers, and taking them back."""
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Fault(Part):
-    """``target`` is a node or part of the lab, ``primary:STORE``, ``replica:STORE`` or
-    ``random:STORE``; several are parted by commas for a choice by the seed."""
+    """``target`` is a node or part of the lab, or ``ROLE:STORE`` with the role primary,
+    synchronous, replica, replicas (all of them) or random; several are parted by commas for a
+    choice by the seed."""
 
     kind: Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
     target: Annotated[str, Field(pattern=r"^[a-z0-9:, -]{1,200}$")]
-    options: dict[str, str | int | float | bool] = Field(default={})
 
 
 class Heal(Part):
@@ -39,16 +40,15 @@ def faults_of(around: Surroundings) -> "LabFaults":
     return LabFaults(settings.lab_dir or lab_directory())
 
 
-def inject(around: Surroundings, asked: Fault, limit: Limit) -> Any:
+def inject(around: Surroundings, asked: Fault, _limit: Limit) -> Any:
     """What was broken, and how."""
     faults = faults_of(around)
-    target = faults.resolve(around.ctx, asked.target, around.random)
-    around.say("target_chosen", asked=asked.target, target=target)
-    done = faults.inject(asked.kind, target, dict(asked.options), limit)
-    around.faults.append({"kind": asked.kind, "target": target})
-    return {"kind": asked.kind, "target": target, **done}
+    targets = faults.resolve(around.ctx, asked.target, around.random)
+    around.say("target_chosen", asked=asked.target, targets=targets)
+    around.fault_began = time.monotonic()
+    return {"kind": asked.kind, "targets": faults.inject(asked.kind, targets)}
 
 
-def heal(around: Surroundings, asked: Heal, limit: Limit) -> Any:
+def heal(around: Surroundings, asked: Heal, _limit: Limit) -> Any:
     """Everything answers again that was broken; may be repeated."""
-    return faults_of(around).heal(asked.target, limit)
+    return faults_of(around).heal(asked.target)

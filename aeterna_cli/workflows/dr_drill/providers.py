@@ -7,7 +7,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from aeterna_cli.errors import RefusedError
-from aeterna_cli.workflows.dr_drill import provide_backup, provide_lab, provide_plain
+from aeterna_cli.workflows.dr_drill import (
+    provide_backup,
+    provide_failover,
+    provide_lab,
+    provide_plain,
+)
 from aeterna_cli.workflows.dr_drill.limits import Limit
 from aeterna_cli.workflows.dr_drill.scenario import Action, Need, Part, Pause, Probe, Scenario
 from aeterna_cli.workflows.dr_drill.scenario_text import Parsed, Path, closest, first_problem
@@ -48,7 +53,6 @@ class Bound:
 
 
 _KUBERNETES = "there is no Kubernetes provider in this version: no pod can be deleted"
-_FAILOVER = "`failover` is not in this version"
 _REGION = "`failover region` is not in this version: no region can be promoted"
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -80,8 +84,12 @@ PROVIDERS: Mapping[str, Provider] = {
     "restore.run": Provider(
         provide_backup.Restore, provide_backup.restore, recovers=True, needs=("repository",)
     ),
-    "failover.status": Provider(provide_plain.Free, None, "probe", missing=_FAILOVER),
-    "failover.switchover": Provider(provide_plain.Free, None, fault=True, missing=_FAILOVER),
+    "failover.status": Provider(
+        provide_failover.Status, provide_failover.status, "probe", changes=False
+    ),
+    "failover.switchover": Provider(
+        provide_failover.Switchover, provide_failover.switchover, fault=True
+    ),
     "failover.region": Provider(provide_plain.Free, None, missing=_REGION),
     "kubernetes.delete_pod": Provider(provide_plain.Free, None, fault=True, missing=_KUBERNETES),
 }  # fmt: skip

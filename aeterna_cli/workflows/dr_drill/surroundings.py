@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aeterna_cli.context import Context
 from aeterna_cli.workflows.dr_drill.limits import Limit
@@ -34,7 +34,8 @@ class RestoredStore:
 @dataclass
 class Surroundings:
     """One drill's. ``say`` writes an event into the drill's journal; ``random`` is the seeded
-    choice of everything that the scenario leaves open."""
+    choice of everything that the scenario leaves open. ``fault_began`` is set by a fault's provider
+    once it knows what it breaks: looking for it is no part of the outage (monotonic seconds)."""
 
     ctx: Context
     drill: str
@@ -45,8 +46,8 @@ class Surroundings:
     restored: list[RestoredStore] = field(default_factory=list)
     backups: list[str] = field(default_factory=list)
     corrupted_at: datetime | None = None
-    faults: list[Mapping[str, Any]] = field(default_factory=list)
     declared_lost: float | None = None
+    fault_began: float | None = None
 
     @property
     def values(self) -> Mapping[str, str]:
@@ -63,6 +64,6 @@ class Surroundings:
 
     def declare_lost(self) -> None:
         """The application is down from now on: nothing is written any more."""
-        self.declared_lost = time.monotonic()
+        self.declared_lost = self.fault_began = time.monotonic()
         if self.writers is not None:
             self.writers.stop()

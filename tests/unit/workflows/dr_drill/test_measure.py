@@ -120,3 +120,11 @@ def test_quiet_before_the_fault_is_not_the_faults() -> None:
     writes = {1: 1.0, 2: 10.0, 3: 13.0}
     found = of_writes("postgres", history(writes), set(writes), Moments(0, 9.0, 13.1), 10)
     assert found.rto == pytest.approx(3.0)
+
+
+def test_of_several_faults_each_store_has_its_own() -> None:
+    writes = {**STEADY, 101: 14.0}
+    log = history(writes, failed={200: 10.3})
+    found = of_writes("redis", log, set(writes), Moments(0, 2.0, 14.1), 10)
+    assert found.rto == pytest.approx(4.0)
+    assert found.detection == pytest.approx(0.3)
