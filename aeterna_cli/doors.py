@@ -22,6 +22,7 @@ GROUPS = {
     "tenant": "Whom the deployment serves, what each has, where it lies.",
     "shard": "Where tenants' points lie: servers, collections, capacity.",
     "failover": "Who serves now, and somebody else from now on.",
+    "dr-drill": "Prove that recovery works: broken on purpose, measured, signed.",
     "operation": "The journal of every change: look, go on, give up.",
 }
 #: commands without a group, each a module of ``commands/`` with a ``register``
@@ -52,7 +53,7 @@ class _Loaded(Mapping[str, Any]):
 
 
 def _build(name: str) -> Any:
-    module = importlib.import_module(f"aeterna_cli.commands.{name}")
+    module = importlib.import_module(f"aeterna_cli.commands.{name.replace('-', '_')}")
     if name in GROUPS:
         app: typer.Typer = module.app
     else:

@@ -8,6 +8,8 @@ so that loses time, not data.
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from aeterna_cli.errors import (
@@ -66,6 +68,18 @@ class Stop:
         """A safe point: raises the stop error when a signal came, else does nothing."""
         if self.requested:
             raise self.error()
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """What must be done whatever was asked: inside the block the first signal raises nothing
+        by itself. Whoever asks ``check`` afterwards is told of it."""
+        before = self._raised.is_set()
+        self._raised.set()
+        try:
+            yield
+        finally:
+            if not before:
+                self._raised.clear()
 
     def install(self) -> None:
         """Take over SIGINT and SIGTERM for this process; main thread only."""

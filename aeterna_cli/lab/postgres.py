@@ -87,9 +87,12 @@ class Postgres:
         data.chmod(0o700)
         unprivileged.own(data)
         unprivileged.own(place.sockets)
-        # No server of the lab runs here any more when this is called; after a crash the pid in this
-        # file may belong to anybody, and PostgreSQL would refuse to start because of it.
+        # No server of the lab runs here any more when this is called; after a crash the pid in
+        # these files may be anybody's, or that of a dead process that nobody has put away, and
+        # PostgreSQL would refuse to start because of it.
         (data / "postmaster.pid").unlink(missing_ok=True)
+        lock = place.sockets / f".s.PGSQL.{place.ports['postgres']}.lock"
+        lock.unlink(missing_ok=True)
 
     def _initialise(self, place: Place, data: Path) -> None:
         fresh = data.with_name("data.initdb")

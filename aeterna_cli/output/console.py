@@ -88,6 +88,11 @@ class Output:
         self.stdout.write(text)
         self.stdout.flush()
 
+    def text(self, content: str) -> None:
+        """A document of another format as it is: what was asked for by a command's own flag."""
+        self.close()
+        self._out(content)
+
     # -- for people
 
     def note(self, message: str, **fields: Any) -> None:

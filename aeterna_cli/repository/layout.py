@@ -12,6 +12,7 @@
     wal/<system identifier>/<timeline>/...               see ``wal_archive``
     wal-keys/<yyyy-mm-dd>/slots/<n>.json                 the identity of one day's WAL, wrapped
     operations/<id>/<6 digits>.json                      journals
+    drills/<id>/<file>                                   evidence of a drill, manifest.json last
     leases/<name>.json                                   leases
 
 Five digits keep ``cat volume.zst.age.*`` in order up to 100000 parts. A backup id is
@@ -30,6 +31,7 @@ BACKUPS = "backups"
 WAL = "wal"
 WAL_KEYS = "wal-keys"
 OPERATIONS = "operations"
+DRILLS = "drills"
 LEASES = "leases"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
@@ -37,6 +39,7 @@ SEALED = ".zst.age"
 
 _BACKUP_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}\Z")
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._=-]{1,200}\Z")
+_DRILL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _CATALOGUE = re.compile(r"catalogue/([0-9]{12})\.json\Z")
 _PART = re.compile(r"(?P<volume>.+)\.zst\.age\.(?P<number>[0-9]{5})\Z")
 
@@ -130,6 +133,18 @@ def operation_folder(operation_id: str) -> str:
 
 def operation_key(operation_id: str, sequence: int) -> str:
     return f"{operation_folder(operation_id)}/{sequence:06d}.json"
+
+
+def is_drill_id(text: str) -> bool:
+    """A drill has the id of its operation."""
+    return _DRILL_ID.match(text) is not None
+
+
+def drill_key(drill: str, name: str) -> str:
+    """One file of a drill's evidence; ``ValueError`` for what is no id or no name."""
+    if not is_drill_id(drill) or not _NAME.match(name):
+        raise ValueError(f"not a drill's file: {drill!r}, {name!r}")
+    return f"{DRILLS}/{drill}/{name}"
 
 
 def lease_key(name: str) -> str:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeterna_cli.errors import RefusedError, RemoteError
+from aeterna_cli.errors import RefusedError, RemoteError, UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -101,6 +101,28 @@ def verify(public: str, data: bytes, signature: bytes) -> None:
             hint="somebody changed it, or it was signed by another deployment: trust nothing in it",
             next_steps=["aeterna-cli backup list  # choose another backup"],
         ) from error
+
+
+def public_key_of(text: str) -> str:
+    """The raw key in base64, from that or from PEM; ``UsageError('public_key_invalid')``."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    stripped = text.strip()
+    if is_public_key(stripped):
+        return stripped
+    try:
+        key = load_pem_public_key(stripped.encode())
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None  # refused below
+    if not isinstance(key, Ed25519PublicKey):
+        raise UsageError(
+            "public_key_invalid",
+            "this is no Ed25519 public key in PEM or base64",
+            hint="the repository's is public_key in its repository.json",
+        )
+    return base64.b64encode(key.public_bytes_raw()).decode("ascii")
 
 
 def is_public_key(text: object) -> bool:

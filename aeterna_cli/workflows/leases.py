@@ -10,6 +10,8 @@ tenant's move holds ``tenant-<uuid>`` alone and ``restore`` shared. Between the 
 row in ``aeterna_ops.tenant_move`` says that it is not over.
 A failover holds ``failover`` alone and ``restore`` shared: it never waits for a backup, which a
 planned one refuses to cut off by itself.
+A drill holds ``drill`` alone: it runs beside backups and restores, which it may be about, and
+beside no other drill.
 """
 
 BACKUPS = "backups"
@@ -17,6 +19,7 @@ RESTORE = "restore"
 WAL_RECEIVER = "wal-receiver"
 SHARDS = "shards"
 FAILOVER = "failover"
+DRILL = "drill"
 
 
 def tenant(identifier: str) -> str:

@@ -65,6 +65,11 @@ def test_with_a_backup(practice: Practice, name: str) -> None:
     follow(name, practice.cli)
 
 
+def test_drills(practice: Practice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the runbook writes a folder of evidence
+    follow("dr-drill", practice.cli)
+
+
 def test_shards(practice: Practice) -> None:
     with sharding(practice):
         follow("shard", practice.cli)

@@ -28,9 +28,10 @@ COMMANDS = [words for words in leaves(main.build()) if words[:1] not in WITHOUT_
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_the_words_of_a_command_name_its_files(words: tuple[str, ...]) -> None:
     group, name = words[0], "_".join(words[1:] or words[:1])
-    door = (ROOT / "commands" / f"{group}.py").read_text(encoding="utf-8")
+    module = group.replace("-", "_")
+    door = (ROOT / "commands" / f"{module}.py").read_text(encoding="utf-8")
     assert f"def {name}_(" in door
-    assert (ROOT / "aeterna_cli" / "workflows" / group / f"{name}.py").is_file()
+    assert (ROOT / "aeterna_cli" / "workflows" / module / f"{name}.py").is_file()
     assert (ROOT / "runbooks" / f"{group}.md").is_file()
-    tests = list((ROOT / "tests").glob(f"*/workflows/{group}/test_{name}.py"))
-    assert tests, f"no tests/*/workflows/{group}/test_{name}.py"
+    tests = list((ROOT / "tests").glob(f"*/workflows/{module}/test_{name}.py"))
+    assert tests, f"no tests/*/workflows/{module}/test_{name}.py"

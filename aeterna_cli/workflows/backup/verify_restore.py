@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aeterna_cli.context import Context
 from aeterna_cli.errors import (
@@ -28,7 +28,9 @@ from aeterna_cli.workflows.sorting import sorted_lines
 from aeterna_cli.workflows.workspace import local_faults
 
 if TYPE_CHECKING:
+    from aeterna_cli.settings import PostgresSettings, RedisSettings
     from aeterna_cli.stores.postgres_checks import CheckReport
+    from aeterna_cli.stores.postgres_scratch import RecoveryTarget
     from aeterna_cli.stores.postgres_snapshot import Snapshot
     from aeterna_cli.stores.qdrant_image import ImageFacts
     from aeterna_cli.stores.redis_scratch import ScratchRedis
@@ -83,13 +85,32 @@ def space_needed(opened: "OpenedBackup") -> int:
     return needed + _ROOM
 
 
+class Watch(Protocol):
+    """Looks into restored stores: servers while they run, a collection's ids in a file."""
+
+    def postgres(self, settings: "PostgresSettings") -> None: ...
+    def redis(self, settings: "RedisSettings") -> None: ...
+    def qdrant(self, collection: str, ids: Path) -> None: ...
+
+
 class ScratchRestore:
     """Restores store after store below ``work``; each one's files go before the next begins.
 
-    Every server is gone when ``run`` returns or raises.
+    Every server is gone when ``run`` returns or raises. ``only`` leaves the other stores out;
+    ``target`` takes PostgreSQL to another moment than the backup's own (its rows are then read,
+    not compared); ``watch`` may look into what was restored while it is there.
     """
 
-    def __init__(self, ctx: Context, opened: "OpenedBackup", work: Path) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        opened: "OpenedBackup",
+        work: Path,
+        *,
+        only: AbstractSet[str] | None = None,
+        target: "RecoveryTarget | None" = None,
+        watch: "Watch | None" = None,
+    ) -> None:
         self._ctx = ctx
         self._opened = opened
         self._manifest = opened.manifest
@@ -97,6 +118,9 @@ class ScratchRestore:
         self._rows: dict[str, Path] = {}  # ids of each orphan rule's table, by the rule's volume
         self._points: dict[str, list[Path]] = {}  # ids of each collection's images
         self._markers: dict[str, int | None] = {}
+        self._only = only
+        self._target = target
+        self._watch = watch
 
     def run(self, damaged: AbstractSet[str]) -> list[RestoredStore]:
         """One result for each store, and one for what connects them. Stores in ``damaged`` are not
@@ -110,13 +134,16 @@ class ScratchRestore:
         for name, restore in stores.items():
             if name not in self._manifest.stores:
                 continue
+            if self._only is not None and name not in self._only:
+                continue
             if name in damaged:
                 message = "not restored: its stored objects are damaged"
                 finding = Finding("not_restored", "error", name, message)
                 done.append(RestoredStore(name, False, 0.0, (), (finding,)))
                 continue
             done.append(self._timed(name, restore))
-        if len(done) > 1 and all(one.restored for one in done):
+        whole = self._only is None and self._target is None
+        if whole and len(done) > 1 and all(one.restored for one in done):
             done.append(self._timed(CROSS_STORE, self._cross_store))
         return done
 
@@ -169,7 +196,7 @@ class ScratchRestore:
         with recovered(
             self._opened,
             data,
-            own_target(self._opened),
+            self._target or own_target(self._opened),
             bin_dir=profile.postgres.bin_dir,
             ahead=profile.restore.feeder_segments,
             durable=False,
@@ -198,14 +225,19 @@ class ScratchRestore:
         database = self._opened.facts("postgres")["database"]
         settings = scratch.server.connect_settings(database=database)
         with current_snapshot(settings) as snapshot:
-            compared = comparison.postgres(self._manifest, snapshot.digests(), moved=False)
+            moved = self._target is not None
+            compared = comparison.postgres(self._manifest, snapshot.digests(), moved=moved)
             for rule in self._rules():
                 self._keep_rows(rule, snapshot)
+        if self._watch is not None:
+            self._watch.postgres(settings)
         self._markers["postgres"] = PostgresServer(settings).marker()
         segments = Check("WAL segments replayed", scratch.segments)
         words = "tables compared"
         if comparison.expected_tables(self._manifest) is None:
             words = "tables read, not compared (no digests were taken)"
+        if moved:
+            words = "tables read, not compared (another moment than the backup's)"
         return [segments, Check(words, compared.count)], list(compared.findings)
 
     def _rules(self) -> Sequence[dict[str, Any]]:
@@ -234,6 +266,8 @@ class ScratchRestore:
             else:
                 self._load_image(scratch, folder / "dump.rdb")
                 self._markers["redis"] = scratch.server.marker()
+            if self._watch is not None:
+                self._watch.redis(scratch.client_settings())
             compared = comparison.redis(self._manifest, scratch.server, self._ctx.clock())
         known = "redis" in self._manifest.digests
         words = "keys compared" if known else "keys read, not compared"
@@ -271,6 +305,8 @@ class ScratchRestore:
             facts = self._image_facts(image, folder)
             kept = facts.ids_path.rename(self._work / facts.ids_path.name)
             self._points.setdefault(image.collection, []).append(kept)
+            if self._watch is not None:
+                self._watch.qdrant(image.collection, kept)
             if image.collection != OPS_COLLECTION:
                 points += facts.points
             findings += _compared_image(image, facts)

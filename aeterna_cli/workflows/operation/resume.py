@@ -36,6 +36,7 @@ def _kinds() -> Mapping[str, Resume]:
         "restore.run": _restore,
         "restore.run.tenant": _restore_tenant,
         "backup.prune": _prune,
+        "dr-drill.run": _drill,
         "failover.switchover": _failover,
         "failover.run": _failover,
     }
@@ -59,6 +60,13 @@ def _prune(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
     from aeterna_cli.workflows.backup import prune
 
     return prune.resumed(ctx, operation, first)
+
+
+def _drill(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:
+    """Rolls back what it broke; it is not run again."""
+    from aeterna_cli.workflows.dr_drill import run
+
+    return run.rolled_back(ctx, operation, first)
 
 
 def _failover(ctx: Context, operation: str, first: Mapping[str, Any]) -> Result:

@@ -19,7 +19,8 @@ DESTROY = {"--confirm", "--break-glass"}
 #: what each command may do; a new command must be put into one of these
 READING = {
     "backup list", "backup show", "backup verify", "backup wal status", "config show",
-    "config test", "datamap check", "datamap show", "doctor", "failover status", "lab env",
+    "config test", "datamap check", "datamap show", "doctor", "dr-drill history", "dr-drill list",
+    "dr-drill report", "failover status", "lab env",
     "lab status", "operation list", "operation show", "restore plan", "restore verify",
     "shard list",
     "tenant classify", "tenant list", "tenant migration status", "tenant show",
@@ -31,7 +32,10 @@ CHANGING = {
     "tenant migration cancel", "tenant migration cutover", "tenant migration rollback",
     "tenant migration verify",
 }  # fmt: skip
-DESTROYING = {"failover run", "operation resume", "restore run", "tenant migration complete"}
+DESTROYING = {
+    "dr-drill run", "failover run", "operation resume", "restore run",
+    "tenant migration complete",
+}  # fmt: skip
 #: makes something new or serves, asks nothing and overwrites nothing
 MAKING = {
     "backup wal receive",

@@ -37,6 +37,12 @@ RESULTS = {
     "aeterna.datamap.check/1": "workflows.datamap.check:Checked",
     "aeterna.datamap.show/1": "workflows.datamap.show:Shown",
     "aeterna.doctor/1": "workflows.doctor.doctor:Diagnosis",
+    "aeterna.dr_drill.history/1": "workflows.dr_drill.history:History",
+    "aeterna.dr_drill.list/1": "workflows.dr_drill.list:Listed[]",
+    "aeterna.dr_drill.report.verified/1": "workflows.dr_drill.report:Checked",
+    "aeterna.dr_drill.report.written/1": "workflows.dr_drill.report:Written",
+    "aeterna.dr_drill.run/1": "workflows.dr_drill.verdict:Drill",
+    "aeterna.dr_drill.run.planned/1": "workflows.dr_drill.run:Planned",
     "aeterna.lab.demo/1": "workflows.lab.demo:Demonstrated",
     "aeterna.lab.down/1": "lab.deployment:DownReport",
     "aeterna.lab.reset/1": "lab.deployment:DownReport",
@@ -77,7 +83,7 @@ MAPPINGS = {
 #: documents inside the repository, not results; their own tests keep them
 STORED = {
     "aeterna.manifest/1", "aeterna.journal/1", "aeterna.lease/1", "aeterna.error/1",
-    "aeterna.tenant.move.certificate/1",
+    "aeterna.tenant.move.certificate/1", "aeterna.drill/1",
 }  # fmt: skip
 
 
