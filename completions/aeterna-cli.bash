@@ -5,7 +5,7 @@ _aeterna_cli() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="${COMP_WORDS[i]}"
     case "$path $word" in
-      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " datamap" | " datamap check" | " datamap show" | " doctor" | " failover" | " failover run" | " failover status" | " failover switchover" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " lab workload" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify" | " shard" | " shard add" | " shard drain" | " shard list" | " shard remove" | " tenant" | " tenant classify" | " tenant list" | " tenant migrate" | " tenant migration" | " tenant migration cancel" | " tenant migration complete" | " tenant migration cutover" | " tenant migration rollback" | " tenant migration status" | " tenant migration verify" | " tenant show") path="$path $word" ;;
+      " backup" | " backup create" | " backup list" | " backup prune" | " backup show" | " backup verify" | " backup wal" | " backup wal receive" | " backup wal status" | " config" | " config init" | " config pin" | " config show" | " config test" | " datamap" | " datamap check" | " datamap show" | " doctor" | " dr-drill" | " dr-drill history" | " dr-drill list" | " dr-drill report" | " dr-drill run" | " failover" | " failover run" | " failover status" | " failover switchover" | " lab" | " lab demo" | " lab down" | " lab env" | " lab reset" | " lab seed" | " lab status" | " lab up" | " lab workload" | " operation" | " operation abort" | " operation list" | " operation resume" | " operation show" | " repository" | " repository init" | " restore" | " restore plan" | " restore run" | " restore verify" | " shard" | " shard add" | " shard drain" | " shard list" | " shard remove" | " tenant" | " tenant classify" | " tenant list" | " tenant migrate" | " tenant migration" | " tenant migration cancel" | " tenant migration complete" | " tenant migration cutover" | " tenant migration rollback" | " tenant migration status" | " tenant migration verify" | " tenant show") path="$path $word" ;;
     esac
   done
   case "$prev" in
@@ -42,10 +42,10 @@ _aeterna_cli() {
       local names="$(cat "$cache/tenants" 2>/dev/null)"
       COMPREPLY=($(compgen -W "$names" -- "$cur"))
       return ;;
-    --accept-loss | --allow | --allow-skew | --at | --break-glass | --capacity | --change | --class | --collection | --component | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --environment | --folder | --forget | --from | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --mode | --name | --note | --pace | --points | --profile | --purpose | --rate | --rate-limit | --readers | --reason | --sample | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --to | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --accept-loss | --allow | --allow-skew | --approver | --at | --break-glass | --capacity | --change | --class | --collection | --component | --confirm | --contract | --create-like | --data-dir | --delay | --dimensions | --drop | --due-days | --environment | --folder | --forget | --format | --from | --identity-file | --into | --judge | --keep-last | --label | --limit | --lsn | --medium | --minimum | --mode | --name | --note | --observer | --owner | --pace | --points | --profile | --public-key | --purpose | --rate | --rate-limit | --readers | --reason | --rollback | --sample | --scale | --schema | --seconds | --seed | --server | --shard-key | --small | --sort | --status | --table | --tenants | --to | --verify | --window-days | --without | --writers | -p) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case "$path" in
-    "") COMPREPLY=($(compgen -W "backup config datamap doctor failover lab operation repository restore shard tenant --help --version" -- "$cur")) ;;
+    "") COMPREPLY=($(compgen -W "backup config datamap doctor dr-drill failover lab operation repository restore shard tenant --help --version" -- "$cur")) ;;
     " backup") COMPREPLY=($(compgen -W "create list prune show verify wal --help" -- "$cur")) ;;
     " backup create") COMPREPLY=($(compgen -W "--change --debug --digests --dry-run --help --label --no-digests --note --output --profile --quiet --rate-limit --reason --store --tenant-id --yes -o -p -q -y" -- "$cur")) ;;
     " backup list") COMPREPLY=($(compgen -W "--all --debug --help --output --profile --quiet --tenant-id -o -p -q" -- "$cur")) ;;
@@ -64,6 +64,11 @@ _aeterna_cli() {
     " datamap check") COMPREPLY=($(compgen -W "--debug --help --names --output --profile --quiet --sample --store -o -p -q" -- "$cur")) ;;
     " datamap show") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet --store --table --tenant -o -p -q" -- "$cur")) ;;
     " doctor") COMPREPLY=($(compgen -W "--debug --grants --help --output --profile --purpose --quiet -o -p -q" -- "$cur")) ;;
+    " dr-drill") COMPREPLY=($(compgen -W "history list report run --help" -- "$cur")) ;;
+    " dr-drill history") COMPREPLY=($(compgen -W "--debug --help --output --overdue --profile --quiet -o -p -q" -- "$cur")) ;;
+    " dr-drill list") COMPREPLY=($(compgen -W "--debug --help --output --profile --quiet -o -p -q" -- "$cur")) ;;
+    " dr-drill report") COMPREPLY=($(compgen -W "--debug --format --help --output --profile --public-key --quiet --to --verify -o -p -q" -- "$cur")) ;;
+    " dr-drill run") COMPREPLY=($(compgen -W "--approver --break-glass --change --confirm --debug --dry-run --due-days --help --observer --output --owner --profile --quiet --reason --rollback --seed --yes -o -p -q -y" -- "$cur")) ;;
     " failover") COMPREPLY=($(compgen -W "run status switchover --help" -- "$cur")) ;;
     " failover run") COMPREPLY=($(compgen -W "--accept-loss --break-glass --change --component --confirm --debug --dry-run --help --output --profile --quiet --reason --to --yes -o -p -q -y" -- "$cur")) ;;
     " failover status") COMPREPLY=($(compgen -W "--component --debug --exit-code --help --output --profile --quiet --watch -o -p -q" -- "$cur")) ;;
