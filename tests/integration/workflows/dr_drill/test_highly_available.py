@@ -51,6 +51,7 @@ def test_qdrant_goes_on_at_another_peer(site: Practice) -> None:
     assert "emulated" in ran.data["emulated"]
 
 
+@pytest.mark.soak
 def test_without_a_majority_the_primary_stops(site: Practice) -> None:
     ran = site.cli.ok("dr-drill", "run", "dcs-outage", "--yes")
     found = measured(ran)
@@ -58,6 +59,7 @@ def test_without_a_majority_the_primary_stops(site: Practice) -> None:
     assert found["lost"] == 0
 
 
+@pytest.mark.soak
 def test_the_same_seed_kills_the_same_node(site: Practice) -> None:
     chosen = []
     for _ in range(2):

@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from signal import SIGINT
 from threading import Thread
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -117,13 +118,21 @@ def priorities(trio: Trio) -> set[str]:
     return {trio.call(one, "CONFIG", "GET", "replica-priority")[1].decode() for one in trio.ports}
 
 
+def soaked(*points: str) -> list[Any]:
+    """The first two in every run, the others in `make soak`."""
+    return [*points[:2], *(pytest.param(one, marks=pytest.mark.soak) for one in points[2:])]
+
+
 @pytest.mark.parametrize(
     "point",
-    [
-        "step:redis:switch:before", "failover:redis:paused", "failover:redis:asked",
-        "failover:redis:demoted", "step:redis:switch:after",
-    ],
-)  # fmt: skip
+    soaked(
+        "failover:redis:asked",
+        "failover:redis:paused",
+        "step:redis:switch:before",
+        "failover:redis:demoted",
+        "step:redis:switch:after",
+    ),
+)
 def test_killed_anywhere_the_same_again_finishes(both: Trio, point: str, tmp_path: Path) -> None:
     if both.flavour.name == "valkey" and point == "failover:redis:paused":
         pytest.skip("coordination has no pause of ours")
@@ -134,7 +143,13 @@ def test_killed_anywhere_the_same_again_finishes(both: Trio, point: str, tmp_pat
     assert both.primary() not in ("redis-1", None)
 
 
-@pytest.mark.parametrize("point", ["step:redis:prefer:middle", "failover:redis:preferred"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "failover:redis:preferred",
+        pytest.param("step:redis:prefer:middle", marks=pytest.mark.soak),
+    ],
+)
 def test_priorities_are_given_back_after_a_crash(trio: Trio, point: str, tmp_path: Path) -> None:
     wanted = Request("switchover", trio.address("redis-2"))
     trio.call("redis-3", "CONFIG", "SET", "replica-priority", 70)

@@ -129,7 +129,7 @@ def _record(*names: str, note: str) -> bytes:
     return json.dumps({"name": note, "allowed_tenant_ids": names}).encode()
 
 
-@pytest.mark.parametrize("mode", ["missing", "replace"])
+@pytest.mark.parametrize("mode", ["replace", pytest.param("missing", marks=pytest.mark.soak)])
 def test_a_record_of_several_tenants_comes_back_and_is_never_changed(
     practice: Practice, mode: str
 ) -> None:

@@ -63,10 +63,10 @@ def test_every_point_of_a_small_restore(practice: Practice) -> None:
 @pytest.mark.parametrize(
     "point",
     [
-        "step:check:after",
+        pytest.param("step:check:after", marks=pytest.mark.soak),
         "step:rows:middle",  # committed, and not yet written down
         "step:rows:after",
-        "step:points:middle",
+        pytest.param("step:points:middle", marks=pytest.mark.soak),
         "step:points:after",
         "step:keys:after",
     ],
