@@ -261,11 +261,11 @@ class ApplicationSettings(Section):
 
 
 class FailoverSettings(Section):
-    """What a healthy deployment looks like, and the programs of this place.
+    """What a healthy deployment looks like, and how a node that is taken for dead is fenced.
 
-    ``fence NODE`` ends with 0 when the node cannot write any more; ``quiesce`` and ``resume`` hold
-    and release the application's writers; ``route REGION`` points clients at a region. Argument
-    lists, never a shell line. Source of the defaults: the platform's own topology.
+    ``fence`` is a program (an argument list, never a shell line) that ends with 0 when the old
+    primary of ``AETERNA_COMPONENT`` cannot write any more. Times are seconds. Source of the
+    defaults: the platform's own topology.
     """
 
     postgres_members: int = 3
@@ -274,11 +274,7 @@ class FailoverSettings(Section):
     qdrant_replication_factor: int = 2
     redis_members: int = 3
     sentinels: int = 3
-    archive_seconds: float = 60
     fence: tuple[str, ...] = ()
-    quiesce: tuple[str, ...] = ()
-    resume: tuple[str, ...] = ()
-    route: tuple[str, ...] = ()
     hook_timeout: float = 60
 
 
