@@ -1,6 +1,7 @@
 """Three servers and three Sentinels of our own, of Valkey or of Redis 7.0, without a lab."""
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -48,7 +49,8 @@ def flavour(name: str) -> Flavour:
     """``valkey``, or Debian's ``redis`` 7.0 unpacked into the user's cache; skips without it."""
     if name == "valkey":
         return Flavour(name, binaries.redis_server())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    # not by the environment: every test has a home of its own, and would fetch it again
+    cache = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache"
     folder = cache / "aeterna-cli-tests" / "redis-7.0"
     program = folder / "usr" / "bin" / "redis-server"
     if not program.exists():
