@@ -9,115 +9,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from aeterna_cli.errors import TransientError, UsageError
-from aeterna_cli.lab import processes
-from aeterna_cli.lab.ha import network_control
-from aeterna_cli.lab.ha.network import Configuration, Forward
-from aeterna_cli.lab.ports import LOOPBACK, HeldPorts, choose
+from tests.unit.lab.ha.network_lab import NetworkLab, client_of, until
 
-LAB = "0123456789abcdef"
 QUIET = 0.3  # seconds in which nothing may arrive
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-    return value
-
-
-class Echo:
-    """Sends back what it gets, and at the end of it its length; counts its connections."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server((LOOPBACK, 0))
-        self.port = int(self.listener.getsockname()[1])
-        self.accepted = 0
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                self.accepted += 1
-                threading.Thread(target=self._echo, args=(client,), daemon=True).start()
-
-    @staticmethod
-    def _echo(client: socket.socket) -> None:
-        count = 0
-        with client, contextlib.suppress(OSError):
-            while data := client.recv(1 << 16):
-                count += len(data)
-                client.sendall(data)
-            client.sendall(b"end %d" % count)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-
-class Lab:
-    """The process, with an echo server for each of the nodes a and b."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.echoes = {"a": Echo(), "b": Echo()}
-        with HeldPorts() as held:
-            self.ports = choose(["a", "b"], {}, held, companions={})
-        forwards = tuple(
-            Forward(self.ports[node], echo.port, node) for node, echo in self.echoes.items()
-        )
-        self.control = folder / "network.sock"
-        self.path = folder / "network.json"
-        configuration = Configuration(LAB, folder, folder / "rules.json", self.control, forwards)
-        self.path.write_text(configuration.written())
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        words = [sys.executable, "-m", "aeterna_cli.lab.ha.network", str(self.path)]
-        self.process = subprocess.Popen(words, stderr=subprocess.PIPE)
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        try:
-            self.ask(do="status")
-        except TransientError:
-            return False
-        return True
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, bytes]:
-        assert self.process is not None
-        self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=10)
-        code, self.process = self.process.returncode, None
-        return code, said
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        return network_control.ask(self.control, request)
-
-    def inject(self, **rule: Any) -> str:
-        return str(self.ask(do="inject", rule=rule)["id"])
-
-    def connect(self, node: str) -> socket.socket:
-        return socket.create_connection((LOOPBACK, self.ports[node]), timeout=10)
-
-    def cpu(self) -> float:
-        assert self.process is not None
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path)
+def lab(tmp_path: Path) -> Iterator[NetworkLab]:
+    made = NetworkLab(tmp_path)
     made.start()
     try:
         yield made
@@ -153,7 +58,7 @@ def said(end: socket.socket, text: bytes) -> bool:
     return exactly(end, len(text)) == text
 
 
-def test_bytes_and_the_end_of_one_half_are_passed_on(lab: Lab) -> None:
+def test_bytes_and_the_end_of_one_half_are_passed_on(lab: NetworkLab) -> None:
     text = os.urandom(3_000_000)
     with lab.connect("a") as end:
         sender = threading.Thread(target=lambda: (end.sendall(text), end.shutdown(1)))
@@ -162,13 +67,13 @@ def test_bytes_and_the_end_of_one_half_are_passed_on(lab: Lab) -> None:
         sender.join()
 
 
-def test_nobody_behind_a_port_is_a_reset(lab: Lab) -> None:
+def test_nobody_behind_a_port_is_a_reset(lab: NetworkLab) -> None:
     lab.echoes["a"].close()
     with lab.connect("a") as end, pytest.raises(ConnectionResetError):
         end.recv(1)
 
 
-def test_a_cut_hangs_and_loses_nothing(lab: Lab) -> None:
+def test_a_cut_hangs_and_loses_nothing(lab: NetworkLab) -> None:
     text = os.urandom(20_000_000)  # more than all buffers hold
     with lab.connect("a") as end, lab.connect("b") as other:
         assert said(end, b"before")
@@ -177,8 +82,10 @@ def test_a_cut_hangs_and_loses_nothing(lab: Lab) -> None:
         sender.start()
         received += exactly(end, 1_000_000)
         cut = lab.inject(kind="cut", node="a")
-        while not quiet(end):  # what was on its way arrives, then nothing more
+        forwarded = lab.forwarded("a")
+        while not quiet(end):  # what the kernel had before the cut arrives, then nothing more
             received += end.recv(1 << 20)
+        assert lab.forwarded("a") == forwarded
         assert len(received) < len(text)
         assert said(other, b"the other node is reached")
         assert lab.ask(do="heal", id=cut) == {"healed": [cut]}
@@ -187,7 +94,7 @@ def test_a_cut_hangs_and_loses_nothing(lab: Lab) -> None:
         sender.join()
 
 
-def test_a_new_connection_into_a_cut_waits_for_its_end(lab: Lab) -> None:
+def test_a_new_connection_into_a_cut_waits_for_its_end(lab: NetworkLab) -> None:
     lab.inject(kind="cut", node="a")
     with lab.connect("a") as end:
         end.sendall(b"hello")
@@ -197,7 +104,7 @@ def test_a_new_connection_into_a_cut_waits_for_its_end(lab: Lab) -> None:
         assert exactly(end, 5) == b"hello"
 
 
-def test_a_client_that_gave_up_in_a_cut_is_never_heard(lab: Lab) -> None:
+def test_a_client_that_gave_up_in_a_cut_is_never_heard(lab: NetworkLab) -> None:
     lab.inject(kind="cut", node="a")
     with lab.connect("a") as end:
         end.sendall(b"do something")
@@ -208,7 +115,7 @@ def test_a_client_that_gave_up_in_a_cut_is_never_heard(lab: Lab) -> None:
     assert lab.echoes["a"].accepted == 1
 
 
-def test_a_cut_may_reset_open_and_new_connections(lab: Lab) -> None:
+def test_a_cut_may_reset_open_and_new_connections(lab: NetworkLab) -> None:
     with lab.connect("a") as end, lab.connect("b") as other:
         assert said(end, b"before")
         assert said(other, b"before")
@@ -220,7 +127,7 @@ def test_a_cut_may_reset_open_and_new_connections(lab: Lab) -> None:
         assert said(other, b"after")
 
 
-def test_a_slow_network_keeps_to_its_delay_and_rate(lab: Lab) -> None:
+def test_a_slow_network_keeps_to_its_delay_and_rate(lab: NetworkLab) -> None:
     with lab.connect("a") as end:
         assert said(end, b"x")
         delay = lab.inject(kind="slow", node="a", delay_ms=100)
@@ -237,7 +144,7 @@ def test_a_slow_network_keeps_to_its_delay_and_rate(lab: Lab) -> None:
         sender.join()
 
 
-def test_healing_a_slow_network_does_not_wait_for_it(lab: Lab) -> None:
+def test_healing_a_slow_network_does_not_wait_for_it(lab: NetworkLab) -> None:
     with lab.connect("a") as end:
         lab.inject(kind="slow", node="a", delay_ms=60_000)
         end.sendall(b"x")
@@ -246,7 +153,7 @@ def test_healing_a_slow_network_does_not_wait_for_it(lab: Lab) -> None:
         assert end.recv(1) == b"x"
 
 
-def test_downloads_and_uploads_are_cut_short(lab: Lab) -> None:
+def test_downloads_and_uploads_are_cut_short(lab: NetworkLab) -> None:
     lab.inject(kind="truncate", node="a", download=1000)
     with lab.connect("a") as end:
         end.sendall(bytes(5000))
@@ -261,7 +168,7 @@ def test_downloads_and_uploads_are_cut_short(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("opened", ["before", "after"])
-def test_requests_are_answered_with_slow_down(lab: Lab, opened: str) -> None:
+def test_requests_are_answered_with_slow_down(lab: NetworkLab, opened: str) -> None:
     early = lab.connect("a")
     assert said(early, b"before")
     lab.inject(kind="refuse", node="a")
@@ -277,33 +184,6 @@ def test_requests_are_answered_with_slow_down(lab: Lab, opened: str) -> None:
     assert lab.echoes["a"].accepted == accepted
 
 
-_CLIENT = """
-import socket, sys
-end = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-for line in sys.stdin:
-    end.sendall(line.encode())
-    print(end.recv(100).decode(), end="", flush=True)
-"""
-
-
-@contextlib.contextmanager
-def client_of(lab: Lab, node: str | None, server: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that says each line it gets to ``server``; it belongs to ``node``."""
-    marked = processes.mark(LAB, node) if node else {}
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CLIENT, str(lab.ports[server])],
-        env={**os.environ, **marked},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
-
-
 def tell(child: "subprocess.Popen[str]", line: str) -> bool:
     """Whether the line came back before long."""
     assert child.stdin is not None
@@ -315,7 +195,7 @@ def tell(child: "subprocess.Popen[str]", line: str) -> bool:
     )
 
 
-def test_the_client_of_a_connection_is_known_by_its_process(lab: Lab) -> None:
+def test_the_client_of_a_connection_is_known_by_its_process(lab: NetworkLab) -> None:
     with (
         client_of(lab, "a", "b") as of_a,
         client_of(lab, "b", "b") as of_b,
@@ -337,7 +217,7 @@ def test_the_client_of_a_connection_is_known_by_its_process(lab: Lab) -> None:
         assert tell(of_a, "inside")
 
 
-def test_a_restart_keeps_the_rules(lab: Lab) -> None:
+def test_a_restart_keeps_the_rules(lab: NetworkLab) -> None:
     cut = lab.inject(kind="cut", node="a")
     lab.end(signal.SIGKILL)
     lab.start()
@@ -363,7 +243,7 @@ def test_a_restart_keeps_the_rules(lab: Lab) -> None:
         b"half a line",
     ],
 )
-def test_a_hostile_request_changes_nothing(lab: Lab, hostile: bytes) -> None:
+def test_a_hostile_request_changes_nothing(lab: NetworkLab, hostile: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(10)
         door.connect(str(lab.control))
@@ -375,7 +255,7 @@ def test_a_hostile_request_changes_nothing(lab: Lab, hostile: bytes) -> None:
     assert lab.ask(do="status")["rules"] == {}
 
 
-def test_the_door_is_ours_alone_and_says_what_is_wrong(lab: Lab) -> None:
+def test_the_door_is_ours_alone_and_says_what_is_wrong(lab: NetworkLab) -> None:
     assert lab.control.stat().st_mode & 0o777 == 0o600
     with pytest.raises(UsageError, match="node is one of a, b"):
         lab.inject(kind="cut", node="c")
@@ -385,7 +265,7 @@ def test_the_door_is_ours_alone_and_says_what_is_wrong(lab: Lab) -> None:
     assert caught.value.code == "network_away"
 
 
-def test_a_port_that_is_taken_is_said_and_ends_it(lab: Lab) -> None:
+def test_a_port_that_is_taken_is_said_and_ends_it(lab: NetworkLab) -> None:
     words = [sys.executable, "-m", "aeterna_cli.lab.ha.network", str(lab.path)]
     second = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode == 1
@@ -393,7 +273,7 @@ def test_a_port_that_is_taken_is_said_and_ends_it(lab: Lab) -> None:
     assert lab.ask(do="status")["rules"] == {}  # the first one goes on
 
 
-def test_many_connections_in_a_cut_cost_little_and_all_go_on(lab: Lab) -> None:
+def test_many_connections_in_a_cut_cost_little_and_all_go_on(lab: NetworkLab) -> None:
     with contextlib.ExitStack() as opened:
         ends = [opened.enter_context(lab.connect("a")) for _ in range(300)]
         for end in ends:
